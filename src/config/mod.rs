@@ -1,0 +1,1 @@
+//! Text in, [`Config`](crate::model::settings::Config) out: every problem at once, each with its place.

@@ -1,0 +1,88 @@
+use std::fmt;
+use std::net::IpAddr;
+
+use http::{HeaderMap, Method};
+
+use super::{CanonicalPath, Moment};
+
+/// What arrived, as every later stage sees it: canonical, bounded, and never changed again.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Names this request in logs, problem documents and `x-request-id`.
+    pub id: RequestId,
+    /// The only clock of the flow up to the reply.
+    pub received_at: Moment,
+    /// One of the methods the intake lets through.
+    pub method: Method,
+    /// Lower case, without port and trailing dot.
+    pub host: String,
+    /// The one spelling that is matched, judged, billed and forwarded.
+    pub path: CanonicalPath,
+    /// Raw, without the `?`.
+    pub query: Option<String>,
+    /// As received; at most one `Authorization`, no name with an underscore.
+    pub headers: HeaderMap,
+    /// The peer of the connection.
+    pub client_ip: IpAddr,
+}
+
+impl Facts {
+    /// The value of a header that is text, the first one if there are several.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// A ULID as text: sorts by time, unique without coordination.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct RequestId([u8; Self::LENGTH]);
+
+impl RequestId {
+    const LENGTH: usize = 26;
+
+    /// Crockford base 32 of 48 bits of Unix milliseconds and 80 bits of `randomness`.
+    pub fn new(at: Moment, randomness: u128) -> Self {
+        const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+        let mut rest = (at.unix().as_millis() << 80) | (randomness & ((1 << 80) - 1));
+        let mut text = [b'0'; Self::LENGTH];
+        for slot in text.iter_mut().rev() {
+            *slot = ALPHABET.get((rest & 31) as usize).copied().unwrap_or(b'0');
+            rest >>= 5;
+        }
+        Self(text)
+    }
+
+    /// The 26 characters.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn ids_sort_by_time_and_keep_their_randomness() {
+        let at = |ms| Moment::new(Duration::from_millis(ms), Duration::ZERO);
+        let early = RequestId::new(at(1_700_000_000_000), u128::MAX);
+        let late = RequestId::new(at(1_700_000_000_001), 0);
+        assert!(early.as_str() < late.as_str());
+        assert_ne!(RequestId::new(at(5), 1), RequestId::new(at(5), 2));
+        assert_eq!(RequestId::new(at(0), 0).as_str(), "00000000000000000000000000");
+    }
+}

@@ -1,0 +1,30 @@
+//! The nouns of the flow: plain values that every stage understands. No I/O, no clock, no policy.
+//!
+//! In reading order: what arrived ([`Facts`]), who sent it ([`Caller`]), what the rules recorded ([`Decision`]) and what that
+//! amounts to ([`Plan`]), why a request may end early ([`Rejection`]), how it ended ([`Outcome`]), what is owed ([`Usage`]).
+
+mod caller;
+mod decision;
+mod facts;
+mod moment;
+mod outcome;
+mod path;
+mod plan;
+mod problem;
+mod rejection;
+pub mod settings;
+mod usage;
+
+pub use caller::{Absence, Caller, Claims, Identity, TokenFault};
+pub use decision::{Decision, Draw, Effect, Entry, Evaluated, Evaluation, Fault, Hook, LogLevel, Place};
+pub use facts::{Facts, RequestId};
+pub use moment::Moment;
+pub use outcome::{Ending, Outcome, OutcomeKind, ResponseFacts};
+pub use path::{CanonicalPath, PathProblem};
+pub use plan::Plan;
+pub use problem::{Problem, Severity, Source, Span};
+pub use rejection::{Malformed, Rejection, Throttled, UpstreamFault};
+pub use usage::{Dimensions, Line, Usage};
+
+/// A name from the configuration (route, rule, upstream, meter, issuer) or from a token (account): cloned by reference count.
+pub type Name = std::sync::Arc<str>;

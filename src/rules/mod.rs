@@ -1,0 +1,1 @@
+//! What shall happen? The only home of Rhai.
