@@ -101,12 +101,13 @@ mod tests {
     #[test]
     fn a_path_reaches_into_objects_and_an_exact_name_goes_first() {
         let claims = claims(json!({
-            "a": {"b": {"c": "deep"}, "b.c": "dotted"},
+            "a": {"b": {"c": "hidden", "d": "deep"}, "b.c": "dotted"},
             "https://hasura.io/jwt/claims": {"x-hasura-user-id": "7"},
             "x.y": "exact", "x": {"y": "path"},
         }));
         for (path, expected) in [
-            ("a.b.c", Some("deep")),
+            ("a.b.c", Some("dotted")),
+            ("a.b.d", Some("deep")),
             ("https://hasura.io/jwt/claims.x-hasura-user-id", Some("7")),
             ("x.y", Some("exact")),
             ("a.c", None),

@@ -162,3 +162,33 @@ impl fmt::Debug for VerificationKey {
         write!(f, "VerificationKey({})", self.algorithm.name())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const N: &str = "aMmrIaPcHYOXK-0YPSjmMQLyVhHdPjriXVBFq7BVWIsYr9WwnfCjj57z0j1uFBQbFyssy08i-tXIBcut_cU3yyaMDnpfL_uTBAdNe1B1cIKg47H91htmf8RiPq5EOvzjb7C1WCshDJogegb05WylvSO5VWd0hyatQkzSCdRxwJxte94-AtQ-yOGGoIAbPpc6cdbru_WKWWJASO3kAgJ1s-bzaw9TI-lStPGPObgPKjBSfScKY8_x7uVT11jEcuxdJdNHB7oFJBe3GEg73MUbW5tel_XsKmWkUad389jdfpExUEzYycXO_b2VCv4ac-HE5IUvjcDPzYvd_QnS5iwm2w";
+    const RS256: &str = "A08eW85IVhgy56sx1Ruq8U9zVUjEYRZj0aKBqYlKtFyZt0d0E74jdBvNbcQhX8xjQcIx7KKF3CxMFbN9oKnTAmLgtje88M1VCJr43_QVExKU44WseSktyVIqk0x5gTkRW5d_mzW2jt_parD8nOy-YO5hUvAgXoQ1Lt1D0SqJw2jkxREpsBfFTIrSKcELbS8XvIYkcst-Bh8rBWjnuu6Ll0YMWRQyIDAXqIBxXlB0Z7m_fiBH_ZAJhiy3FMPtgVTSXVbdX1akTChlUzarLe4epGHS20IDix8fDqm2crSV1rhXUkHc7f-tShQEl0wyfs6Rr4xec15Y0bc3rV1-_0DROA";
+    const RS512: &str = "XUEEL_pgLR1UxWnd5KNrfnGRKMxXI6A2iMF75f0oU_sIVgFZftFA5jLqtwRZcazVz4YlHyYNh73jxIiJ6ZQha0cVH8CAmxel6jKKOBkTZpJ5g0OAV7ITtugzmM27ai_2JtGFc9jmhgfPUAcqqqfLR3R696jMwbd8pH2itk1EYSuhfnkiQlBl11I5HZUgZREW1iWYxw_fnL47ibOWc6nyz2NpbaaL6pn9hhXzHDTVqsVp9PtjoHfM7cdckmQUmp8wKEazLUesgCFFBQVPylCcLw-DV0y9CRdTJ8hh-RAgXp_M3tXOFBRfirAZaC1Yg0OpdH4x6nyl-VQ2yzyLipYLBA";
+
+    /// FusionAuth's own library once met such a key and accepts them since. Key and signatures are OpenSSL's.
+    #[test]
+    fn a_2047_bit_key_verifies_where_the_library_would_not() {
+        let n = URL_SAFE_NO_PAD.decode(N).unwrap();
+        let key = |algorithm| VerificationKey::rsa(algorithm, &n, &[1, 0, 1], 2047);
+        assert!(key(Algorithm::Rs256).unwrap().verifies("header.payload", RS256));
+        assert!(key(Algorithm::Rs512).unwrap().verifies("header.payload", RS512));
+        assert!(!key(Algorithm::Rs256).unwrap().verifies("header.payload", RS512));
+        assert!(!key(Algorithm::Rs256).unwrap().verifies("header.payloae", RS256));
+        assert!(key(Algorithm::Rs384).is_none(), "AWS-LC has no such verification");
+    }
+
+    #[test]
+    fn a21_a_secret_shorter_than_the_hash_is_no_key() {
+        for (algorithm, length) in [(Algorithm::Hs256, 32), (Algorithm::Hs384, 48), (Algorithm::Hs512, 64)] {
+            assert!(VerificationKey::hmac(algorithm, &"s".repeat(length)).is_some());
+            assert!(VerificationKey::hmac(algorithm, &"s".repeat(length - 1)).is_none());
+        }
+        assert!(VerificationKey::hmac(Algorithm::Hs256, "").is_none());
+    }
+}
