@@ -242,3 +242,21 @@ fn shown(entry: &Value) -> String {
         None => "a key without `kid`".into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_document_is_answered_without_a_panic(
+            kty in "RSA|EC|OKP|oct", crv in "P-256|P-521|Ed25519|x", alg in "RS256|ES256|ES512|EdDSA|x", n in "[A-Za-z0-9_-]{0,344}", e in "[A-Z]{0,6}",
+        ) {
+            let jwk = serde_json::json!({"kty": kty, "crv": crv, "alg": alg, "n": n, "e": e, "x": n, "y": n});
+            let _ = KeySet::parse(serde_json::json!({"keys": [jwk]}).to_string().as_bytes(), None);
+            let _ = KeySet::parse(n.as_bytes(), None);
+        }
+    }
+}

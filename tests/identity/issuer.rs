@@ -10,7 +10,8 @@ use tollgate::identity::{Identifier, KeyRings, RingStatus, Verdict};
 use tollgate::model::settings::Auth;
 use tollgate::model::{Moment, Rejection, TokenFault};
 
-use crate::support::{Answer, Gate, Idp, Signer, bearer, claims, claims_with, issuer, key_set, now, settings, until};
+use crate::idp::{Answer, Idp};
+use crate::support::{Gate, Signer, bearer, claims, claims_with, issuer, key_set, now, settings, until};
 
 /// A clock of one test that can be put forward; the real one goes on below it.
 macro_rules! clock {

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 use tollgate::model::TokenFault;
 
-use crate::support::{Answer, Gate, Idp, Signer, base64url, claims, issuer, settings, until};
+use crate::idp::{Answer, Idp};
+use crate::support::{Gate, Signer, base64url, claims, issuer, settings, until};
 
 /// A gate whose issuer publishes these keys, besides one good one that is not asked about.
 async fn gate(keys: Vec<Value>) -> Gate {

@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod claims;
+mod identity;
+mod idp;
 mod issuer;
 mod keys;
+mod signatures;
 mod support;
-mod tokens;

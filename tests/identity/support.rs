@@ -1,5 +1,5 @@
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use aws_lc_rs::hmac;
@@ -14,12 +14,15 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tollgate::identity::{Identifier, KeyRings};
 use tollgate::model::settings::{self, Auth, TokenFrom};
 use tollgate::model::{Caller, CanonicalPath, Facts, Identity, Moment, Rejection, RequestId, TokenFault};
+
+use crate::idp::{Answer, Idp};
+
+/// Long enough for all three HMACs.
+pub(crate) const SECRET: &str = "a secret of more than sixty-four bytes, so that it serves all three of the algorithms";
 
 pub(crate) fn base64url(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
@@ -184,119 +187,6 @@ pub(crate) fn claims_with(changes: Value) -> Value {
     claims
 }
 
-/// What the issuer does when it is asked.
-#[derive(Clone)]
-pub(crate) enum Answer {
-    Json(String),
-    Status(u16),
-    Redirect(String),
-    /// Reads the request and says nothing.
-    Hang,
-    /// Begins well and then sends a byte now and then.
-    Drip,
-    /// So many bytes of JSON, or as many as are taken.
-    Huge(usize),
-    EndlessHeaders,
-}
-
-/// An issuer behind a real socket.
-pub(crate) struct Idp {
-    pub(crate) url: String,
-    pub(crate) keys: Mutex<Answer>,
-    /// `None` answers as FusionAuth does.
-    pub(crate) discovery: Mutex<Option<Answer>>,
-    asked: Mutex<Vec<String>>,
-}
-
-impl Idp {
-    pub(crate) async fn open(keys: Answer) -> Arc<Self> {
-        Self::open_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), keys).await
-    }
-
-    pub(crate) async fn open_at(address: SocketAddr, keys: Answer) -> Arc<Self> {
-        let listener = TcpListener::bind(address).await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let idp = Arc::new(Self { url, keys: Mutex::new(keys), discovery: Mutex::default(), asked: Mutex::default() });
-        let serving = Arc::clone(&idp);
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(Arc::clone(&serving).answer(stream));
-            }
-        });
-        idp
-    }
-
-    /// How often a path that ends so was asked for.
-    pub(crate) fn asked(&self, ending: &str) -> usize {
-        self.asked.lock().unwrap().iter().filter(|path| path.ends_with(ending)).count()
-    }
-
-    pub(crate) fn publish(&self, signers: &[&Signer]) {
-        *self.keys.lock().unwrap() = Answer::Json(key_set(signers));
-    }
-
-    pub(crate) fn answer_keys(&self, answer: Answer) {
-        *self.keys.lock().unwrap() = answer;
-    }
-
-    async fn answer(self: Arc<Self>, mut stream: TcpStream) {
-        let mut request = vec![0; 4096];
-        let read = stream.read(&mut request).await.unwrap_or(0);
-        let request = String::from_utf8_lossy(&request[..read]).into_owned();
-        let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
-        self.asked.lock().unwrap().push(path.clone());
-        let answer = if path.ends_with("/.well-known/openid-configuration") {
-            self.discovery.lock().unwrap().clone().unwrap_or_else(|| {
-                Answer::Json(json!({"issuer": "acme.com", "jwks_uri": format!("{}/.well-known/jwks.json", self.url)}).to_string())
-            })
-        } else if path == "/.well-known/jwks.json" {
-            self.keys.lock().unwrap().clone()
-        } else {
-            Answer::Status(404)
-        };
-        let _ = write(&mut stream, answer).await;
-    }
-}
-
-async fn write(stream: &mut TcpStream, answer: Answer) -> std::io::Result<()> {
-    match answer {
-        Answer::Json(body) => {
-            let length = body.len();
-            let head =
-                format!("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
-            stream.write_all(format!("{head}{body}").as_bytes()).await
-        }
-        Answer::Status(status) => {
-            stream.write_all(format!("HTTP/1.1 {status} No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").as_bytes()).await
-        }
-        Answer::Redirect(to) => {
-            let head = format!("HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-            stream.write_all(head.as_bytes()).await
-        }
-        Answer::Hang => std::future::pending().await,
-        Answer::Drip => {
-            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{\"keys\":[").await?;
-            loop {
-                stream.write_all(b" ").await?;
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        }
-        Answer::Huge(bytes) => {
-            stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{\"keys\":[").await?;
-            for _ in 0..bytes / 65536 {
-                stream.write_all(&[b' '; 65536]).await?;
-            }
-            stream.write_all(b"]}").await
-        }
-        Answer::EndlessHeaders => {
-            stream.write_all(b"HTTP/1.1 200 OK\r\n").await?;
-            loop {
-                stream.write_all(b"x-a: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n").await?;
-            }
-        }
-    }
-}
-
 pub(crate) fn issuer(url: &str) -> settings::Issuer {
     settings::Issuer {
         name: "acme".into(),
@@ -383,6 +273,43 @@ pub(crate) async fn until(mut is_so: impl FnMut() -> bool) {
         assert!(Instant::now() < patience, "it did not happen within 10 s");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// One issuer with one RSA key and no secret.
+pub(crate) async fn gate() -> (Gate, Signer) {
+    gate_with(|_| ()).await
+}
+
+pub(crate) async fn gate_with(change: impl FnOnce(&mut settings::Identity)) -> (Gate, Signer) {
+    let signer = Signer::rsa("rsa-1", "RS256");
+    let idp = Idp::open(Answer::Json(key_set(&[&signer]))).await;
+    let mut settings = self::settings(vec![issuer(&idp.url)]);
+    change(&mut settings);
+    (Gate::open(&settings), signer)
+}
+
+pub(crate) async fn assert_faults(gate: &Gate, cases: Vec<(String, TokenFault)>) {
+    for (token, expected) in cases {
+        let shown = token.chars().take(120).collect::<String>();
+        assert_eq!(gate.fault(&token).await, Some(expected), "{shown}");
+    }
+}
+
+/// Signed tokens with other headers.
+pub(crate) fn with_headers(signer: &Signer, cases: &[(Value, TokenFault)]) -> Vec<(String, TokenFault)> {
+    let sign = |changes: &Value| {
+        let mut header = signer.header();
+        for (name, value) in changes.as_object().unwrap() {
+            header[name] = value.clone();
+        }
+        signer.sign(&header.to_string(), &claims().to_string())
+    };
+    cases.iter().map(|(changes, fault)| (sign(changes), *fault)).collect()
+}
+
+/// Signed tokens with other claims.
+pub(crate) fn with_claims(signer: &Signer, cases: &[(Value, TokenFault)]) -> Vec<(String, TokenFault)> {
+    cases.iter().map(|(changes, fault)| (signer.token(&claims_with(changes.clone())), *fault)).collect()
 }
 
 pub(crate) fn bearer(token: &str, at: Moment) -> Facts {

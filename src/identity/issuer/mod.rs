@@ -5,6 +5,7 @@ mod ring;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -111,7 +112,7 @@ impl KeyRings {
                 if !stays {
                     task.abort();
                 }
-                stays
+                stays && !task.is_finished()
             });
             for (id, ring) in rings {
                 tended.entry(id).or_insert_with(|| {
@@ -119,7 +120,16 @@ impl KeyRings {
                     (ring, task)
                 });
             }
-            self.changed.notified().await;
+            tokio::select! {
+                () = self.changed.notified() => {}
+                Some(ended) = tasks.join_next() => {
+                    // Nothing in there panics on purpose; if something does, keys must not grow old unnoticed.
+                    if ended.is_err_and(|error| error.is_panic()) {
+                        tracing::error!("fetching keys panicked; it begins again");
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                    }
+                }
+            }
         }
     }
 

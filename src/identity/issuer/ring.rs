@@ -103,7 +103,7 @@ impl KeyRing {
             let issuer = self.issuer.load_full();
             // A request that waits gets the short way: no discovery when the place is known.
             let known = self.diary.lock().location.clone().filter(|_| !is_due);
-            let result = fetch::keys(&client, &issuer, known, self.keys.load().as_deref()).await;
+            let result = fetch::keys(&client, &issuer, known, self.keys.load_full().as_deref()).await;
             self.record(result, clock());
             drop(fetch);
             is_due = self.next(clock).await;
