@@ -10,7 +10,7 @@ use super::seen::{Entry, Seen, Voucher};
 use super::token::Token;
 use super::verify::{Algorithm, VerificationKey};
 use crate::model::settings::{self, Auth};
-use crate::model::{Absence, Caller, Claims, Facts, Identity, Moment, Rejection, TokenFault};
+use crate::model::{Absence, Caller, Claims, Facts, Identity, Moment, Name, Rejection, TokenFault};
 
 /// Says who is calling. One per configuration: its policy never changes, and it remembers the tokens that it verified.
 pub struct Identifier {
@@ -148,7 +148,7 @@ impl Identifier {
     }
 
     /// Which issuer signed, with which key. If the key is not known, its issuer is asked once.
-    async fn signer(&self, token: &Token<'_>, now: Moment) -> Result<(crate::model::Name, Voucher), Refused> {
+    async fn signer(&self, token: &Token<'_>, now: Moment) -> Result<(Name, Voucher), Refused> {
         let mut worst = Refused::For(TokenFault::UnknownKey);
         for index in claims::candidates(&self.policy, token) {
             let (Some(settings), Some(issuer)) = (self.policy.issuers.get(index), self.issuers.get(index)) else { continue };

@@ -110,3 +110,38 @@ impl Seen {
         self.tokens.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::verify::{Algorithm, VerificationKey};
+    use crate::model::Claims;
+
+    fn entry(token: &str) -> Entry {
+        let verification = VerificationKey::hmac(Algorithm::Hs256, &"s".repeat(32)).unwrap();
+        let claims = Claims::default();
+        Entry {
+            token: token.into(),
+            identity: Arc::new(Identity { issuer: "acme".into(), claims, expires_at: 100, account: None, forwarded: Vec::new() }),
+            voucher: Voucher { key: Arc::new(Key::new(None, verification, Vec::new())), trust: None },
+            dies_at: Duration::from_secs(100),
+        }
+    }
+
+    #[test]
+    fn a23_two_tokens_that_meet_in_one_place_are_not_taken_for_each_other() {
+        let (seen, now) = (Seen::new(10), Moment::new(Duration::from_secs(1), Duration::ZERO));
+        seen.remember(entry("one"));
+        assert!(seen.recall("one", now).is_some());
+        seen.tokens.insert(seen.hasher.hash(b"two").as_u128(), Arc::new(entry("one")));
+        assert!(seen.recall("two", now).is_none());
+    }
+
+    #[test]
+    fn large_tokens_take_the_place_of_several() {
+        let (seen, now) = (Seen::new(20), Moment::new(Duration::from_secs(1), Duration::ZERO));
+        let token = |number: usize| format!("{number:08000}");
+        (0..20).for_each(|number| seen.remember(entry(&token(number))));
+        assert_eq!((0..20).filter(|number| seen.recall(&token(*number), now).is_some()).count(), 2);
+    }
+}

@@ -98,6 +98,19 @@ async fn a23_a_remembered_token_speaks_for_its_exact_text_only() {
     assert_eq!(stricter.fault(&other).await, Some(TokenFault::WrongAudience));
 }
 
+/// Polled once, outside of any runtime.
+#[test]
+fn a_remembered_token_is_recognised_without_waiting() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (gate, signer) = runtime.block_on(gate());
+    let token = signer.token(&claims());
+    runtime.block_on(gate.sees(&token)).unwrap();
+    let facts = bearer(&token, now());
+    let mut seen = std::pin::pin!(gate.identifier.identify(&facts, Auth::Required));
+    let polled = seen.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+    assert!(matches!(polled, std::task::Poll::Ready(Ok(Caller::Known(_)))));
+}
+
 #[tokio::test]
 async fn a24_all_faults_look_the_same_to_the_client() {
     for fault in TokenFault::ALL.into_iter().filter(|fault| *fault != TokenFault::Missing) {
