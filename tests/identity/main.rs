@@ -1,0 +1,11 @@
+//! Who is calling? Real keys, real tokens, and an issuer behind a real socket; the rows of the attack checklist by their numbers.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod claims;
+mod identity;
+mod idp;
+mod issuer;
+mod keys;
+mod signatures;
+mod support;
