@@ -1,0 +1,137 @@
+//! Reports show lines of the configuration, and a line may hold a secret. Blackened texts are byte for byte as long as the
+//! original, so every place in them stays true.
+
+use super::document::{Node, Value};
+use super::problems::nearest;
+use crate::model::Span;
+
+/// The text without its secrets; `None` if there are none.
+pub(super) fn mask_nodes(text: &str, root: &Node) -> Option<String> {
+    let mut spans = Vec::new();
+    collect(text, root, Exposure::Shown, &mut spans);
+    blacken(text, &spans)
+}
+
+/// The same for a text that is not YAML, line by line: what follows a telling key, and the lines that are indented below it.
+pub(super) fn mask_lines(text: &str) -> Option<String> {
+    let mut spans = Vec::new();
+    let mut start = 0;
+    let mut below: Option<usize> = None;
+    for line in text.split_inclusive('\n') {
+        let indent = line.len() - line.trim_start().len();
+        let is_item = line.trim_start().starts_with('-');
+        if below.is_some_and(|key| indent > key || (is_item && indent == key)) {
+            spans.push(Span { start, length: line.len() });
+        } else if !line.trim().is_empty() {
+            below = None;
+        }
+        for (colon, _) in line.match_indices(':') {
+            let before = line.get(..colon).unwrap_or_default().trim_end().trim_end_matches(['"', '\'']);
+            let key = before.rsplit(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-')).next().unwrap_or_default();
+            if is_telling(key) {
+                spans.push(Span { start: start + colon + 1, length: line.len() - colon - 1 });
+                below = Some(indent);
+                break;
+            }
+        }
+        spans.extend(credentials(line).map(|span| Span { start: start + span.start, ..span }));
+        start += line.len();
+    }
+    blacken(text, &spans)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Exposure {
+    Shown,
+    Masked,
+}
+
+fn collect(text: &str, node: &Node, exposure: Exposure, spans: &mut Vec<Span>) {
+    match &node.value {
+        Value::Nothing => {}
+        Value::List(items) => items.iter().for_each(|item| collect(text, item, exposure, spans)),
+        Value::Mapping(entries) => {
+            for entry in entries {
+                let exposure = if is_telling(&entry.key) { Exposure::Masked } else { exposure };
+                collect(text, &entry.node, exposure, spans);
+            }
+        }
+        Value::Text(_) | Value::Unknown => {
+            let written = text.get(node.span.start..node.span.start + node.span.length).unwrap_or_default();
+            if exposure == Exposure::Masked && !is_mere_reference(written) {
+                spans.push(node.span);
+            }
+            spans.extend(credentials(written).map(|span| Span { start: node.span.start + span.start, ..span }));
+        }
+    }
+}
+
+/// `${NAME}` names a secret without showing it; a default behind `:-` shows it.
+fn is_mere_reference(written: &str) -> bool {
+    let written = written.trim_matches('"');
+    written.starts_with("${") && written.find('}') == Some(written.len() - 1) && !written.contains(":-")
+}
+
+/// Whether what follows this key, or the key that it was meant to be, is a secret.
+fn is_telling(key: &str) -> bool {
+    const PARTS: [&str; 7] = ["secret", "password", "passphrase", "passwd", "credential", "private_key", "api_key"];
+    const WHOLE: [&str; 3] = ["token", "keys", "hmac"];
+    let key = key.to_lowercase();
+    PARTS.iter().any(|part| key.contains(part))
+        || WHOLE.contains(&key.as_str())
+        || nearest(&key, ["hmac_secrets", "client_secret", "password"]).is_some()
+}
+
+/// The `user:password` of URLs.
+fn credentials(text: &str) -> impl Iterator<Item = Span> {
+    text.match_indices("://").filter_map(|(at, separator)| {
+        let start = at + separator.len();
+        let rest = text.get(start..)?;
+        let authority = rest.split(|c: char| c == '/' || c == '"' || c.is_whitespace()).next()?;
+        Some(Span { start, length: authority.rfind('@')? })
+    })
+}
+
+fn blacken(text: &str, spans: &[Span]) -> Option<String> {
+    if spans.is_empty() {
+        return None;
+    }
+    let mut bytes = text.as_bytes().to_vec();
+    for span in spans {
+        for byte in bytes.iter_mut().skip(span.start).take(span.length) {
+            // Line ends stay, so that lines are counted as before.
+            if !matches!(*byte, b'\n' | b'\r') {
+                *byte = b'*';
+            }
+        }
+    }
+    // A span that cuts a character in half would leave half of it; show nothing at all then.
+    Some(String::from_utf8(bytes).unwrap_or_else(|_| "*".repeat(text.len())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn telling_keys_are_recognised_also_when_misspelt() {
+        for key in ["hmac_secrets", "hmac_secret", "hmac_sercets", "Client_Secret", "password", "redis_password", "token"] {
+            assert!(is_telling(key), "{key}");
+        }
+        for key in ["token_from", "account", "issuer", "audiences", "file", "address"] {
+            assert!(!is_telling(key), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_not_yaml_is_blackened_line_by_line() {
+        let text = "a: 1\n  hmac_secrets: [one,\n    two]\n  hmac_secret:\n  - three\n  url: http://u:pw@h/\nb: [\n";
+        let masked = mask_lines(text).unwrap();
+        assert_eq!(masked.len(), text.len());
+        for secret in ["one", "two", "three", "u:pw"] {
+            assert!(!masked.contains(secret), "{secret} in {masked}");
+        }
+        assert!(masked.contains("url: http://****@h/\nb: ["), "{masked}");
+        assert_eq!(mask_lines("a: 1\n"), None);
+    }
+}
