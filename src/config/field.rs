@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::document::{Entry, Node, Origin, Value};
 use super::duration;
 use super::problems::{Problems, suggest};
+use super::secret::mask_credentials;
 use crate::model::{Problem, Span};
 
 /// One setting as it was written. Its readers answer `None` after they noted what is wrong, so a caller goes on with a
@@ -242,8 +243,9 @@ impl Word<'_> {
         if self.origin == Origin::Substituted {
             return "the value that was filled in here".into();
         }
-        let mut text: String = self.text.chars().take(LONGEST).collect();
-        if text.len() < self.text.len() {
+        let masked = mask_credentials(self.text);
+        let mut text: String = masked.chars().take(LONGEST).collect();
+        if text.len() < masked.len() {
             text.push('…');
         }
         format!("`{text}`")

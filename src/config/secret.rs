@@ -82,14 +82,37 @@ fn is_telling(key: &str) -> bool {
         || nearest(&key, ["hmac_secrets", "client_secret", "password"]).is_some()
 }
 
-/// The `user:password` of URLs.
+/// The text without the credentials of its URLs, for a message.
+pub(super) fn mask_credentials(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut end = 0;
+    let mut spans: Vec<_> = credentials(text).collect();
+    spans.sort_by_key(|span| span.start);
+    for span in spans.iter().filter(|span| span.length > 0) {
+        shown.push_str(text.get(end..span.start).unwrap_or_default());
+        shown.push('…');
+        end = end.max(span.start + span.length);
+    }
+    shown.push_str(text.get(end..).unwrap_or_default());
+    shown
+}
+
+/// The `user:password` of URLs, and what follows `password=`.
 fn credentials(text: &str) -> impl Iterator<Item = Span> {
-    text.match_indices("://").filter_map(|(at, separator)| {
+    const PARAMETERS: [&str; 5] = ["password=", "passwd=", "secret=", "token=", "key="];
+    let word_at = |start: usize| text.get(start..).and_then(|rest| rest.split(|c: char| c.is_whitespace() || "\"'".contains(c)).next());
+    let users = text.match_indices("://").filter_map(move |(at, separator)| {
         let start = at + separator.len();
-        let rest = text.get(start..)?;
-        let authority = rest.split(|c: char| c == '/' || c == '"' || c.is_whitespace()).next()?;
-        Some(Span { start, length: authority.rfind('@')? })
-    })
+        // Up to the last `@`: a password may hold a `/` although it should not.
+        Some(Span { start, length: word_at(start)?.rfind('@')? })
+    });
+    let parameters = PARAMETERS.into_iter().flat_map(move |name| {
+        text.match_indices(name).filter_map(move |(at, name)| {
+            let start = at + name.len();
+            Some(Span { start, length: word_at(start)?.split('&').next()?.len() })
+        })
+    });
+    users.chain(parameters)
 }
 
 fn blacken(text: &str, spans: &[Span]) -> Option<String> {
@@ -133,5 +156,17 @@ mod tests {
         }
         assert!(masked.contains("url: http://****@h/\nb: ["), "{masked}");
         assert_eq!(mask_lines("a: 1\n"), None);
+    }
+
+    #[test]
+    fn messages_show_urls_without_their_credentials() {
+        for (text, shown) in [
+            ("http://u:p/w@h:1/x", "http://…@h:1/x"),
+            ("postgres://h/db?password=abc&x=1", "postgres://h/db?password=…&x=1"),
+            ("redis://:a@h?token=b", "redis://…@h?token=…"),
+            ("http://h/", "http://h/"),
+        ] {
+            assert_eq!(mask_credentials(text), shown);
+        }
     }
 }

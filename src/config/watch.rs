@@ -77,6 +77,8 @@ struct Lookout {
 struct Targets {
     files: BTreeSet<PathBuf>,
     folders: BTreeSet<PathBuf>,
+    /// What the files link to.
+    real: BTreeSet<PathBuf>,
 }
 
 impl Lookout {
@@ -122,6 +124,7 @@ impl Lookout {
 
     /// Watches the folders of all targets, of what they link to, and the folders above: a removed folder may come back.
     fn renew(&mut self) {
+        self.targets.real = self.targets.files.iter().filter_map(|file| file.canonicalize().ok()).collect();
         let mut wanted = BTreeSet::new();
         for path in self.targets.files.iter().chain(&self.targets.folders) {
             wanted.extend(path.parent().map(Path::to_owned));
@@ -158,11 +161,11 @@ impl Targets {
     fn include(&self, path: &Path) -> bool {
         let is_rule_in = |folder: &Path| self.folders.contains(folder) && path.extension() == Some(OsStr::new("rhai"));
         self.files.contains(path)
+            || self.real.contains(path)
             || self.folders.contains(path)
             || path.file_name() == Some(OsStr::new("..data"))
             || path.parent().is_some_and(is_rule_in)
             || self.files.iter().chain(&self.folders).any(|target| target.parent() == Some(path))
-            || self.files.iter().any(|file| file.canonicalize().is_ok_and(|real| real == path))
     }
 }
 
