@@ -150,7 +150,9 @@ fn every_code_is_documented() {
 
 #[test]
 fn columns_count_characters() {
-    let problems = parsed("version: 1\nlisteners: [{ address: 127.0.0.1:1 }]\nroutes: [{ name: a, auth: none, respond: {}, café: 1, zoo: 2 }]\n");
+    let problems = parsed(
+        "version: 1\nlisteners: [{ address: 127.0.0.1:1 }]\nroutes: [{ name: a, auth: none, respond: {}, café: 1, zoo: 2 }]\n",
+    );
     let problems = problems.unwrap_err();
     let places: Vec<_> = problems.iter().map(|problem| problem.line_and_column().unwrap()).collect();
     assert_eq!(places, [(3, 46), (3, 55)]);
@@ -191,7 +193,8 @@ fn texts_that_are_not_a_configuration_have_a_place_too() {
         assert_eq!(found, [(code, place)], "{:?}", text.chars().take(40).collect::<String>());
         assert!(!render(&problems, Style::default()).is_empty());
     }
-    assert_eq!(parsed(&bomb).unwrap_err()[0].code, "config::too-large");
+    let problems = parsed(&bomb).unwrap_err();
+    assert_eq!(problems[0].code, "config::too-large", "{problems:?}");
 }
 
 #[test]
@@ -233,7 +236,8 @@ fn digests_follow_the_texts() {
         let config = parse(&Arc::new(source), &fixture).unwrap().config;
         (config.config_sha256, config.rules_sha256)
     };
-    let (none, one, other) = (with("", ""), with("rules: [{ file: rules/a.rhai }]", "1"), with("rules: [{ file: rules/a.rhai }]", "2"));
+    let (none, one, other) =
+        (with("", ""), with("rules: [{ file: rules/a.rhai }]", "1"), with("rules: [{ file: rules/a.rhai }]", "2"));
     assert_eq!(one.0, other.0);
     assert_ne!(one.1, other.1);
     assert_ne!(none.0, one.0);
@@ -283,9 +287,53 @@ fn a_file_on_disk_is_loaded_with_its_rules() {
 /// Pieces of configurations in any order: near to what people write, far from what was thought of.
 fn scraps() -> impl Strategy<Value = String> {
     const WORDS: &[&str] = &[
-        "version", "listeners", "identity", "issuers", "routes", "rules", "billing", "meters", "hmac_secrets", "match", "path", ": ",
-        ":", "\n", "\n  ", "\n    ", "- ", "[", "]", "{", "}", ", ", "'", "\"", "${", "}", "${WORD}", "${X:-", "${file:", "1", "&a ",
-        "*a", "<<: ", "!!str ", "| ", ">", "#", "/**", "é", "\t", "\r\n", "\u{feff}", "\u{85}", "http://u:p@h", "sqlite:", "5s", "~",
+        "version",
+        "listeners",
+        "identity",
+        "issuers",
+        "routes",
+        "rules",
+        "billing",
+        "meters",
+        "hmac_secrets",
+        "match",
+        "path",
+        ": ",
+        ":",
+        "\n",
+        "\n  ",
+        "\n    ",
+        "- ",
+        "[",
+        "]",
+        "{",
+        "}",
+        ", ",
+        "'",
+        "\"",
+        "${",
+        "}",
+        "${WORD}",
+        "${X:-",
+        "${file:",
+        "1",
+        "&a ",
+        "*a",
+        "<<: ",
+        "!!str ",
+        "| ",
+        ">",
+        "#",
+        "/**",
+        "é",
+        "\t",
+        "\r\n",
+        "\u{feff}",
+        "\u{85}",
+        "http://u:p@h",
+        "sqlite:",
+        "5s",
+        "~",
     ];
     proptest::collection::vec(proptest::sample::select(WORDS), 0..60).prop_map(|words| words.concat())
 }

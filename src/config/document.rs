@@ -107,12 +107,18 @@ fn options() -> Options {
 
 fn syntax_problem(source: &Arc<Source>, error: &serde_yaml::Error) -> Problem {
     use serde_yaml::Error as E;
+    let error = match error.without_snippet() {
+        E::AliasError { error, .. } => error,
+        error => error,
+    };
     let place = error.location().unwrap_or(Location::UNKNOWN);
     let span = span_of(place, &source.text);
     let bomb = ("config::too-large", "more aliases, nodes or levels than a configuration needs");
     let (code, message) = match error {
         E::MultipleDocuments { .. } => ("config::syntax", "a second YAML document begins here".to_owned()),
-        E::Budget { .. } | E::AliasReplayLimitExceeded { .. } | E::AliasExpansionLimitExceeded { .. } => (bomb.0, bomb.1.to_owned()),
+        E::Budget { .. } | E::AliasReplayLimitExceeded { .. } | E::AliasExpansionLimitExceeded { .. } => {
+            (bomb.0, bomb.1.to_owned())
+        }
         E::RecursiveReferencesRequireWeakTypes { .. } => ("config::syntax", "an alias inside of what it stands for".to_owned()),
         E::NullIntoString { .. } => ("config::syntax", "a key needs a name".to_owned()),
         error => {
@@ -184,11 +190,7 @@ impl Spotted {
             Kind::Mapping(entries) => Value::Mapping(
                 entries
                     .into_iter()
-                    .map(|(key, node)| Entry {
-                        key_span: span_of(key.defined, text),
-                        key: key.value,
-                        node: node.into_node(text),
-                    })
+                    .map(|(key, node)| Entry { key_span: span_of(key.defined, text), key: key.value, node: node.into_node(text) })
                     .collect(),
             ),
         };

@@ -1,7 +1,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::env::VarError;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// What a configuration refers to outside its own text, so that [`parse`](super::parse) itself touches neither the process
 /// environment nor a disk.
@@ -63,9 +63,10 @@ impl<'a> Surroundings<'a> {
         self.environment.variable(name)
     }
 
-    /// The path that `written` means.
+    /// The path that `written` means, without `./`: two spellings of one folder are one folder.
     pub(super) fn resolve(&self, written: impl AsRef<Path>) -> PathBuf {
-        self.folder.join(written)
+        let path = self.folder.join(written);
+        path.components().filter(|component| *component != Component::CurDir).collect()
     }
 
     pub(super) fn text(&self, path: &Path, limit: usize) -> Result<String, ReadFault> {

@@ -1,12 +1,12 @@
-use std::cell::RefCell;
-use std::fmt::Display;
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::document::{Entry, Node, Origin, Value};
 use super::duration;
-use super::problems::{Problems, suggest};
-use super::secret::mask_credentials;
+use super::problems::Problems;
+use super::section::Section;
+use super::word::Word;
 use crate::model::{Problem, Span};
 
 /// One setting as it was written. Its readers answer `None` after they noted what is wrong, so a caller goes on with a
@@ -30,15 +30,6 @@ enum Rank {
     Item,
 }
 
-/// A scalar that was read.
-#[derive(Clone, Copy)]
-pub(super) struct Word<'a> {
-    pub(super) text: &'a str,
-    origin: Origin,
-    span: Span,
-    problems: &'a Problems,
-}
-
 impl<'a> Field<'a> {
     /// The whole document as a field.
     pub(super) fn root(node: &'a Node, problems: &'a Problems) -> Self {
@@ -57,6 +48,11 @@ impl<'a> Field<'a> {
             Rank::Named => format!("`{}`", self.key),
             Rank::Item => format!("an entry of `{}`", self.key),
         }
+    }
+
+    /// Whether something is missing in it: a value that is no section at all has its own problem.
+    pub(super) fn may_be_a_section(self) -> bool {
+        matches!(self.node.value, Value::Nothing | Value::Mapping(_))
     }
 
     /// Notes a problem at the value.
@@ -82,9 +78,7 @@ impl<'a> Field<'a> {
     /// A scalar.
     pub(super) fn possibly_empty(self) -> Option<Word<'a>> {
         match &self.node.value {
-            Value::Text(text) => {
-                Some(Word { text: &text.text, origin: text.origin, span: self.node.span, problems: self.problems })
-            }
+            Value::Text(text) => Some(Word::new(&text.text, text.origin, self.node.span, self.problems)),
             _ => self.wrong_type("one value"),
         }
     }
@@ -162,19 +156,18 @@ impl<'a> Field<'a> {
     /// The values of a mapping whose keys are names that the operator chose.
     pub(super) fn named(self) -> Vec<Field<'a>> {
         let entries = self.entries();
-        let mut seen: Vec<&str> = Vec::new();
+        let mut seen = HashSet::new();
         for entry in entries {
-            if seen.contains(&entry.key.as_str()) {
+            if !seen.insert(entry.key.as_str()) {
                 self.repeated(entry);
             }
-            seen.push(&entry.key);
         }
         entries.iter().map(|entry| self.below(entry)).collect()
     }
 
     /// The settings of a section, read by `lower`. Whatever `lower` did not ask for is an unknown key.
     pub(super) fn section<T>(self, lower: impl FnOnce(&Section<'a>) -> T) -> T {
-        let section = Section { field: self, entries: self.entries(), known: RefCell::default(), later: RefCell::default() };
+        let section = Section::new(self, self.entries());
         let lowered = lower(&section);
         section.note_unknown_keys();
         lowered
@@ -182,7 +175,7 @@ impl<'a> Field<'a> {
 
     /// The key, as a word with its place.
     pub(super) fn key_word(self) -> Word<'a> {
-        Word { text: self.key, origin: Origin::Written, span: self.key_span, problems: self.problems }
+        Word::new(self.key, Origin::Written, self.key_span, self.problems)
     }
 
     /// Whether this is a scalar that `fits`; notes nothing.
@@ -203,11 +196,13 @@ impl<'a> Field<'a> {
         }
     }
 
-    fn below(self, entry: &'a Entry) -> Self {
+    /// One entry of this mapping.
+    pub(super) fn below(self, entry: &'a Entry) -> Self {
         Self { key: &entry.key, key_span: entry.key_span, rank: Rank::Named, node: &entry.node, problems: self.problems }
     }
 
-    fn repeated(self, entry: &Entry) {
+    /// Notes that a key is there again.
+    pub(super) fn repeated(self, entry: &Entry) {
         let message = format!("`{}` is there twice", entry.key);
         let problem = Problem::error("config::duplicate-key", message).label("the second one");
         self.problems.note_at(entry.key_span, problem.hint("keep one of them"));
@@ -234,115 +229,4 @@ impl<'a> Field<'a> {
         word.bad(format!("{} must be from {} to {}", self.name(), show(least), show(most)), "out of range");
         None
     }
-}
-
-impl Word<'_> {
-    /// For a message: the text itself, unless it came from outside.
-    pub(super) fn shown(&self) -> String {
-        const LONGEST: usize = 80;
-        if self.origin == Origin::Substituted {
-            return "the value that was filled in here".into();
-        }
-        let masked = mask_credentials(self.text);
-        let mut text: String = masked.chars().take(LONGEST).collect();
-        if text.len() < masked.len() {
-            text.push('…');
-        }
-        format!("`{text}`")
-    }
-
-    /// Notes a problem at the word.
-    pub(super) fn note(&self, problem: Problem) {
-        self.problems.note_at(self.span, problem);
-    }
-
-    /// Notes that the value is not a possible one.
-    pub(super) fn bad(&self, message: impl Into<String>, label: &str) {
-        self.note(Problem::error("config::bad-value", message).label(label));
-    }
-
-    /// Notes that the value is not a possible one, and what would be.
-    pub(super) fn unusable<T>(&self, expected: impl Display, hint: &str) -> Option<T> {
-        let message = format!("{} is not {expected}", self.shown());
-        self.note(Problem::error("config::bad-value", message).label(format!("not {expected}")).hint(hint));
-        None
-    }
-}
-
-impl Word<'_> {
-    /// Notes that a name refers to nothing.
-    pub(super) fn unknown(&self, what: &str, label: &str, known: &[&str]) {
-        let message = format!("there is no {what} {}", self.shown());
-        self.note_with_suggestion(Problem::error("config::unknown-name", message).label(label), known);
-    }
-
-    fn note_with_suggestion(&self, mut problem: Problem, known: &[&str]) {
-        // The nearest word would tell a bit of a value that came from outside.
-        let written = if self.origin == Origin::Written { self.text } else { "" };
-        problem.hint = suggest(written, known);
-        self.note(problem);
-    }
-}
-
-/// The settings below one key.
-pub(super) struct Section<'a> {
-    field: Field<'a>,
-    entries: &'a [Entry],
-    known: RefCell<Vec<&'static str>>,
-    /// Of a later version; never suggested.
-    later: RefCell<Vec<&'static str>>,
-}
-
-impl<'a> Section<'a> {
-    /// A setting that may be there.
-    pub(super) fn optional(&self, key: &'static str) -> Option<Field<'a>> {
-        self.known.borrow_mut().push(key);
-        let mut same = self.entries.iter().filter(|entry| entry.key == key);
-        let first = same.next()?;
-        same.for_each(|entry| self.field.repeated(entry));
-        Some(self.field.below(first))
-    }
-
-    /// A setting that must be there.
-    pub(super) fn required(&self, key: &'static str, why: &str) -> Option<Field<'a>> {
-        let field = self.optional(key);
-        if field.is_none() {
-            self.missing(&format!("`{key}` is missing"), why);
-        }
-        field
-    }
-
-    /// Notes that something must be there.
-    pub(super) fn missing(&self, what: &str, why: &str) {
-        // A value that is no section at all has its own problem.
-        if matches!(self.field.node.value, Value::Nothing | Value::Mapping(_)) {
-            let message = format!("{what} in {}", self.field.name());
-            let problem = Problem::error("config::missing-key", message).label("this is not complete");
-            self.field.note_at_key(problem.hint(why));
-        }
-    }
-
-    /// A setting of a later version: better refused than silently not done.
-    pub(super) fn not_built_yet(&self, key: &'static str, what: &str) {
-        self.later.borrow_mut().push(key);
-        for entry in self.entries.iter().filter(|entry| entry.key == key) {
-            self.field.below(entry).note_at_key(not_built_yet(&format!("`{key}`"), what));
-        }
-    }
-
-    fn note_unknown_keys(&self) {
-        let (known, later) = (self.known.borrow(), self.later.borrow());
-        let is_unknown = |entry: &&Entry| !known.contains(&entry.key.as_str()) && !later.contains(&entry.key.as_str());
-        for entry in self.entries.iter().filter(is_unknown) {
-            let message = format!("there is no key `{}` in {}", entry.key, self.field.name());
-            let mut problem = Problem::error("config::unknown-key", message).label("unknown key");
-            problem.hint = suggest(&entry.key, &known);
-            self.field.problems.note_at(entry.key_span, problem);
-        }
-    }
-}
-
-/// The problem of something that a later version will have.
-pub(super) fn not_built_yet(what: &str, why: &str) -> Problem {
-    Problem::error("config::not-built-yet", format!("{what} is not built yet: {why}")).label("not in this version")
 }

@@ -14,8 +14,10 @@ mod load;
 mod problems;
 mod render;
 mod secret;
+mod section;
 mod variables;
 pub mod watch;
+mod word;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

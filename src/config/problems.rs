@@ -16,14 +16,23 @@ impl Problems {
         Self { source: Arc::clone(source), found: RefCell::default() }
     }
 
-    /// Takes a problem that knows its place.
+    /// Takes a problem that knows its place. Each severity has its own bound: many warnings must not hide the first error.
     pub(super) fn note(&self, problem: Problem) {
-        self.found.borrow_mut().push(problem);
+        const MOST: usize = 500;
+        let mut found = self.found.borrow_mut();
+        if found.iter().filter(|known| known.severity == problem.severity).count() < MOST {
+            found.push(problem);
+        }
     }
 
-    /// Takes a problem of this text.
+    /// Takes a problem of this text, unless it is known: what an alias stands for is read each time it is used.
     pub(super) fn note_at(&self, span: Span, problem: Problem) {
-        self.note(problem.at(&self.source, span));
+        let same = |known: &Problem| {
+            known.code == problem.code && known.message == problem.message && known.at.as_ref().is_some_and(|(_, at)| *at == span)
+        };
+        if !self.found.borrow().iter().any(same) {
+            self.note(problem.at(&self.source, span));
+        }
     }
 
     /// All of them in the order of the text. `masked` replaces the text in which they are shown, byte for byte as long.

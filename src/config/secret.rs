@@ -100,7 +100,8 @@ pub(super) fn mask_credentials(text: &str) -> String {
 /// The `user:password` of URLs, and what follows `password=`.
 fn credentials(text: &str) -> impl Iterator<Item = Span> {
     const PARAMETERS: [&str; 5] = ["password=", "passwd=", "secret=", "token=", "key="];
-    let word_at = |start: usize| text.get(start..).and_then(|rest| rest.split(|c: char| c.is_whitespace() || "\"'".contains(c)).next());
+    let word_at =
+        |start: usize| text.get(start..).and_then(|rest| rest.split(|c: char| c.is_whitespace() || "\"'".contains(c)).next());
     let users = text.match_indices("://").filter_map(move |(at, separator)| {
         let start = at + separator.len();
         // Up to the last `@`: a password may hold a `/` although it should not.

@@ -43,7 +43,10 @@ impl Watch {
         let mut lookout = Lookout { watcher, targets: Targets::default(), folders: BTreeSet::new() };
         lookout.follow(watched);
         let (report, changes) = tokio::sync::mpsc::channel(1);
-        thread::Builder::new().name("tollgate-watch".into()).spawn(move || lookout.run(&inbox, &report)).map_err(notify::Error::io)?;
+        thread::Builder::new()
+            .name("tollgate-watch".into())
+            .spawn(move || lookout.run(&inbox, &report))
+            .map_err(notify::Error::io)?;
         Ok(Self { orders, changes })
     }
 

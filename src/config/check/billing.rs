@@ -2,7 +2,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::environment::Surroundings;
-use crate::config::field::{Field, Section, Word, not_built_yet};
+use crate::config::field::Field;
+use crate::config::section::{Section, not_built_yet};
+use crate::config::word::Word;
 use crate::model::settings::{Billing, Identity, Meter, OnFull};
 use crate::model::{Name, Problem};
 
@@ -17,8 +19,7 @@ pub(super) struct Draft<'a> {
 
 /// `billing:`
 pub(super) fn lower<'a>(top: &Section<'a>, surroundings: &Surroundings<'_>) -> Draft<'a> {
-    let settings =
-        Billing { ledger: None, commit_every: Duration::from_millis(5), on_full: OnFull::Reject, meters: Vec::new() };
+    let settings = Billing { ledger: None, commit_every: Duration::from_millis(5), on_full: OnFull::Reject, meters: Vec::new() };
     let mut draft = Draft { settings, account: Vec::new(), tenant_as_account: None };
     let Some(field) = top.optional("billing") else { return draft };
     field.section(|section| {
@@ -53,7 +54,8 @@ impl Draft<'_> {
             return;
         }
         if let Some(word) = self.tenant_as_account {
-            let message = "`tid` names the FusionAuth tenant, and there is one for everybody here: all usage gets onto one account";
+            let message =
+                "`tid` names the FusionAuth tenant, and there is one for everybody here: all usage gets onto one account";
             let problem = Problem::warning("config::tenant-as-account", message).label("the same for all");
             word.note(problem.hint("use a claim that names the customer, for example [org, sub]"));
         }

@@ -67,7 +67,10 @@ fn header(field: Field<'_>) -> Option<HeaderName> {
     };
     if !header.as_str().chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
         // `x_user` and `x-user` are one variable for CGI and many frameworks: the client's copy could not be told apart.
-        return bad(format!("the header `{header}` has more than letters, digits and `-`"), "some servers read `_` and `.` as `-`");
+        return bad(
+            format!("the header `{header}` has more than letters, digits and `-`"),
+            "some servers read `_` and `.` as `-`",
+        );
     }
     if is_ours(header.as_str()) {
         return bad(format!("the header `{header}` has a meaning of its own"), "choose a name like x-user-id");

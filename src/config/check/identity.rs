@@ -3,7 +3,9 @@ use std::time::Duration;
 use http::{HeaderName, Uri};
 
 use super::{claims, count, name, repeated};
-use crate::config::field::{Field, Section, Word};
+use crate::config::field::Field;
+use crate::config::section::Section;
+use crate::config::word::Word;
 use crate::model::settings::{Identity, Issuer, Secret, TokenFrom};
 use crate::model::{Name, Problem};
 
@@ -56,7 +58,10 @@ fn issuers(field: Field<'_>) -> Vec<Issuer> {
         if let Some(word) = words.issuer
             && rivals.iter().any(|rival| issuer.tenant.is_none() || rival.tenant.is_none() || rival.tenant == issuer.tenant)
         {
-            let problem = Problem::error("config::duplicate-name", "two issuers with the same `issuer` text, and not two different tenants");
+            let problem = Problem::error(
+                "config::duplicate-name",
+                "two issuers with the same `issuer` text, and not two different tenants",
+            );
             word.note(problem.label("which one is meant?").hint("give each of them its own `tenant`"));
         }
         if let Some(word) = words.name
@@ -79,7 +84,8 @@ struct Words<'a> {
 fn issuer<'a>(section: &Section<'a>) -> (Issuer, Words<'a>) {
     let name_word = section.optional("name").and_then(Field::word);
     let url = section.required("url", "where Tollgate fetches the issuer's keys, for example http://localhost:9011");
-    let issuer = section.required("issuer", "what `iss` says, exactly; FusionAuth: Tenants → your tenant → Issuer").and_then(Field::word);
+    let issuer =
+        section.required("issuer", "what `iss` says, exactly; FusionAuth: Tenants → your tenant → Issuer").and_then(Field::word);
     let tenant = section.optional("tenant").and_then(Field::possibly_empty).filter(|word| !word.text.is_empty());
     let audiences = section.required("audiences", "the ids of the FusionAuth applications whose tokens are accepted");
     let audiences = audiences.map(|field| field.some_items("without an audience every application's tokens would do"));
@@ -90,7 +96,13 @@ fn issuer<'a>(section: &Section<'a>) -> (Issuer, Words<'a>) {
         issuer: issuer.map(|word| word.text.to_owned()).unwrap_or_default(),
         tenant: tenant.map(|word| word.text.to_owned()),
         audiences: audiences.unwrap_or_default().into_iter().filter_map(|item| Some(item.word()?.text.to_owned())).collect(),
-        hmac_secrets: section.optional("hmac_secrets").map(Field::items).unwrap_or_default().into_iter().filter_map(secret).collect(),
+        hmac_secrets: section
+            .optional("hmac_secrets")
+            .map(Field::items)
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(secret)
+            .collect(),
         refresh: limit("refresh", Duration::from_secs(1)..=24 * HOUR, 5 * MINUTE),
         max_stale: limit("max_stale", Duration::ZERO..=7 * 24 * HOUR, HOUR),
         cooldown: limit("cooldown", Duration::from_secs(1)..=HOUR, Duration::from_secs(30)),

@@ -2,7 +2,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::count;
-use crate::config::field::{Field, Section};
+use crate::config::field::Field;
+use crate::config::section::Section;
 use crate::model::Problem;
 
 const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);

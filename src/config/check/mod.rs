@@ -17,8 +17,10 @@ use aws_lc_rs::digest::{Context, SHA256};
 
 use super::document::Node;
 use super::environment::Surroundings;
-use super::field::{Field, Section, Word, not_built_yet};
+use super::field::Field;
 use super::problems::Problems;
+use super::section::{Section, not_built_yet};
+use super::word::Word;
 use crate::model::settings::{Config, Throttling};
 use crate::model::{Name, Problem, Source};
 

@@ -1,6 +1,7 @@
 use super::count;
 use crate::config::environment::Surroundings;
-use crate::config::field::{Field, Section, not_built_yet};
+use crate::config::field::Field;
+use crate::config::section::{Section, not_built_yet};
 use crate::model::settings::{AccessLog, LogOutput};
 
 /// What `access_log.omit` may name.
@@ -19,9 +20,9 @@ const MEMBERS: [(&str, &str); 8] = [
 pub(super) fn lower(top: &Section<'_>, surroundings: &Surroundings<'_>) -> (usize, AccessLog) {
     top.not_built_yet("decision_log", "decisions are in the access log");
     top.not_built_yet("tracing", "there are the access log and metrics");
-    let max_series = top.optional("metrics").and_then(|field| {
-        field.section(|section| count(section.optional("max_series_per_metric")?.number(1..=1_000_000)))
-    });
+    let max_series = top
+        .optional("metrics")
+        .and_then(|field| field.section(|section| count(section.optional("max_series_per_metric")?.number(1..=1_000_000))));
     let log = top.optional("access_log").map(|field| field.section(|section| access_log(section, surroundings)));
     let stdout = AccessLog { output: LogOutput::Stdout, omit: Vec::new() };
     (max_series.unwrap_or(2_000), log.unwrap_or(stdout))

@@ -85,10 +85,13 @@ mod tests {
     #[test]
     fn a_broader_pattern_covers_a_narrower_one() {
         let covers = |a: &str, b: &str| Pattern::parse(a).unwrap().covers(&Pattern::parse(b).unwrap());
-        for (a, b) in [("/**", "/"), ("/**", "/a/*/c"), ("/a/**", "/a/b/**"), ("/a/**", "/a"), ("/a/*", "/a/b"), ("/*/b", "/a/b")] {
+        for (a, b) in [("/**", "/"), ("/**", "/a/*/c"), ("/a/**", "/a/b/**"), ("/a/**", "/a"), ("/a/*", "/a/b"), ("/*/b", "/a/b")]
+        {
             assert!(covers(a, b), "{a} covers {b}");
         }
-        for (a, b) in [("/a", "/**"), ("/a/b", "/a/*"), ("/a/**", "/b/**"), ("/a/*", "/a/**"), ("/a/b/**", "/a/**"), ("/a/*", "/a/")] {
+        for (a, b) in
+            [("/a", "/**"), ("/a/b", "/a/*"), ("/a/**", "/b/**"), ("/a/*", "/a/**"), ("/a/b/**", "/a/**"), ("/a/*", "/a/")]
+        {
             assert!(!covers(a, b), "{a} does not cover {b}");
         }
     }

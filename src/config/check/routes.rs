@@ -2,7 +2,9 @@ use http::Method;
 
 use super::pattern::Pattern;
 use super::{count, name, repeated};
-use crate::config::field::{Field, Section, Word};
+use crate::config::field::Field;
+use crate::config::section::Section;
+use crate::config::word::Word;
 use crate::model::settings::{Auth, Issuer, Mode, Route, RouteDefault, Rules, Target, Upstream};
 use crate::model::{Name, Problem};
 
@@ -25,7 +27,8 @@ pub(super) fn lower<'a>(top: &Section<'a>, upstreams: &[Upstream], issuers: &[Is
                 repeated(word, "route");
             }
             if let Some(earlier) = drafts.iter().find(|earlier| earlier.covers(&draft)) {
-                let message = format!("no request ever reaches this route: `{}` above matches all of them", earlier.route.name);
+                let above = earlier.name.map_or_else(String::new, |name| name.shown());
+                let message = format!("no request ever reaches this route: {above} above matches all of them");
                 let problem = Problem::warning("config::unreachable-route", message).label("never reached");
                 word.note(problem.hint("the first route that matches wins: put the narrower one first"));
             }
@@ -58,6 +61,11 @@ pub(super) fn settle(drafts: Vec<Draft<'_>>, rules: &Rules) -> Vec<Route> {
 }
 
 impl Draft<'_> {
+    /// The name, if messages may repeat it.
+    pub(super) fn shown_name(&self) -> Option<&str> {
+        self.name.filter(Word::is_written).map(|word| word.text)
+    }
+
     fn covers(&self, other: &Self) -> bool {
         let paths = match (&self.pattern, &other.pattern) {
             (Some(mine), Some(theirs)) => mine.covers(theirs),
@@ -67,7 +75,8 @@ impl Draft<'_> {
             (None, _) => true,
             (Some(_), None) => false,
             (Some(mine), Some(theirs)) => {
-                mine == theirs || mine.strip_prefix('*').is_some_and(|suffix| theirs.ends_with(suffix) && theirs.len() > suffix.len())
+                mine == theirs
+                    || mine.strip_prefix('*').is_some_and(|suffix| theirs.ends_with(suffix) && theirs.len() > suffix.len())
             }
         };
         let (mine, theirs) = (&self.route.methods, &other.route.methods);
@@ -135,9 +144,8 @@ fn host(field: Field<'_>) -> Option<String> {
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
-    let is_ipv6 = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).is_some_and(|ip| {
-        ip.parse::<std::net::Ipv6Addr>().is_ok()
-    });
+    let is_ipv6 =
+        host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).is_some_and(|ip| ip.parse::<std::net::Ipv6Addr>().is_ok());
     if is_ipv6 || (host.len() <= 253 && labels.split('.').all(is_label)) {
         return Some(host);
     }
@@ -168,7 +176,8 @@ fn method(field: Field<'_>) -> Option<Method> {
 }
 
 fn auth(section: &Section<'_>, field: Option<Field<'_>>) -> Option<Auth> {
-    let auth = field.and_then(|field| field.one_of(&[("required", Auth::Required), ("optional", Auth::Optional), ("none", Auth::None)]));
+    let auth =
+        field.and_then(|field| field.one_of(&[("required", Auth::Required), ("optional", Auth::Optional), ("none", Auth::None)]));
     let Some(field) = section.optional("invalid_token") else { return auth };
     let lenient = field.one_of(&[("reject", Auth::Optional), ("ignore", Auth::OptionalLenient)]);
     match auth {
@@ -199,7 +208,10 @@ fn target(section: &Section<'_>, upstreams: &[Upstream]) -> Option<Target> {
     if let Some(field) = respond {
         return Some(field.section(answer));
     }
-    section.missing("`upstream` or `respond` is missing", "name an upstream, or give the answer: respond: { status: 200, body: ok }");
+    section.missing(
+        "`upstream` or `respond` is missing",
+        "name an upstream, or give the answer: respond: { status: 200, body: ok }",
+    );
     None
 }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 use super::routes::Draft;
 use super::{count, is_name, repeated};
 use crate::config::environment::Surroundings;
-use crate::config::field::{Field, Section, Word};
+use crate::config::field::Field;
+use crate::config::section::Section;
+use crate::config::word::Word;
 use crate::model::settings::{Mode, OnError, Rule, RuleLimits, Rules};
 use crate::model::{Name, Problem, Source};
 
@@ -59,7 +61,7 @@ impl Reader<'_> {
         let mut names: Vec<Name> = Vec::new();
         for word in field.some_items("leave it out to apply the rule to every route").into_iter().filter_map(Field::word) {
             if !self.routes.iter().any(|draft| *draft.route.name == *word.text) {
-                let known: Vec<&str> = self.routes.iter().map(|draft| &*draft.route.name).filter(|name| !name.is_empty()).collect();
+                let known: Vec<&str> = self.routes.iter().filter_map(Draft::shown_name).collect();
                 word.unknown("route", "not in `routes`", &known);
             } else if names.iter().any(|name| **name == *word.text) {
                 word.note(Problem::warning("config::duplicate-name", format!("{} is there twice", word.shown())).label("again"));
@@ -81,7 +83,9 @@ impl Reader<'_> {
         }
         let path = self.surroundings.resolve(written);
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-        let written_folder = written.parent().unwrap_or(Path::new("")).to_owned();
+        // A folder that was filled in is not repeated in reports.
+        let shown = written.parent().filter(|_| word.is_written());
+        let written_folder = shown.unwrap_or(Path::new("")).to_owned();
         self.listed.entry(folder).or_insert_with(|| (written_folder, Vec::new())).1.push(file.to_owned());
         if self.entries.iter().any(|earlier| earlier.name == rule) {
             repeated(word, "rule");

@@ -3,9 +3,10 @@ use std::time::Duration;
 use http::Uri;
 
 use super::{count, name};
-use crate::config::field::{Field, Section, not_built_yet};
-use crate::model::settings::{Server, Timeouts, Upstream};
+use crate::config::field::Field;
+use crate::config::section::{Section, not_built_yet};
 use crate::model::Name;
+use crate::model::settings::{Server, Timeouts, Upstream};
 
 /// `upstreams:`
 pub(super) fn lower(top: &Section<'_>) -> Vec<Upstream> {
@@ -53,11 +54,7 @@ fn server(field: Field<'_>) -> Option<Server> {
         return word.unusable("the address of a server", "the port must be from 1 to 65535");
     }
     let host = authority.host();
-    Some(Server {
-        authority: format!("{host}:{port}").into(),
-        host: host.trim_matches(['[', ']']).to_owned(),
-        port,
-    })
+    Some(Server { authority: format!("{host}:{port}").into(), host: host.trim_matches(['[', ']']).to_owned(), port })
 }
 
 fn balance(field: Field<'_>) {
