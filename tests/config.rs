@@ -5,10 +5,12 @@ use std::env::VarError;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use tollgate::config::{Environment, Loaded, ReadFault, Style, load, parse, render, render_json};
-use tollgate::model::{Problem, Source};
+use tollgate::model::settings::{Auth, LogOutput, Mode, OnError, RuleLimits, Secret, TokenFrom};
+use tollgate::model::{Problem, Severity, Source};
 
 /// What a report must never show.
 const SECRETS: [&str; 5] = ["from-the-environment", "from-a-file", "written-in-plain-text", "hunter2", "swordfish"];
@@ -183,6 +185,7 @@ fn texts_that_are_not_a_configuration_have_a_place_too() {
         ("version: \0\n", "config::syntax", (1, 10)),
         ("version: 1\n---\nversion: 1\n", "config::syntax", (3, 1)),
         ("version: [1\n", "config::syntax", (1, 10)),
+        ("version: 1\n? \"a\n  b\"\n: 2\n", "config::syntax", (2, 3)),
         ("version: &v [*v]\n", "config::syntax", (1, 14)),
         (&("[".repeat(20) + &"]".repeat(20)), "config::too-large", (1, 17)),
         (&"#".repeat(2 << 20), "config::too-large", (1, 1)),
@@ -224,6 +227,37 @@ rules:
     assert_eq!(config.rules.entries[0].name.as_ref(), "allow");
     assert_eq!(config.billing.ledger, None);
     assert_eq!(loaded.watched, ["config.yaml", "rules", "rules/allow.rhai", "rules/lib"].map(PathBuf::from));
+}
+
+#[test]
+fn every_setting_arrives() {
+    let config = parsed(include_str!("config/fine.yaml")).unwrap().config;
+    let (acme, other) = (&config.identity.issuers[0], &config.identity.issuers[1]);
+    assert_eq!((acme.url.as_str(), acme.tenant.as_deref()), ("https://auth.example.com", Some("3f2a")));
+    assert_eq!(acme.audiences, ["3f2a", "app"]);
+    let secrets: Vec<_> = acme.hmac_secrets.iter().map(Secret::expose).collect();
+    assert_eq!(secrets, ["from-the-environment-and-long-enough-for-an-hmac", "from-a-file-and-just-long-enough-for-an-hmac"]);
+    assert_eq!(other.name.as_ref(), "acme.com");
+    assert_eq!(config.identity.token_from[2], TokenFrom::Cookie("app.at".into()));
+    assert!(config.identity.claims["plan"].required);
+    assert_eq!(config.identity.forward_claims[1].1, "user.department");
+    let servers: Vec<_> = config.upstreams[0].servers.iter().map(|server| (server.host.as_str(), server.port)).collect();
+    assert_eq!(servers, [("127.0.0.1", 9101), ("::1", 9102), ("app.internal", 80)]);
+    assert_eq!(config.upstreams[0].timeouts.idle, Duration::from_secs(90));
+    let auth: Vec<_> = config.routes.iter().map(|route| route.auth).collect();
+    assert_eq!(auth, [Auth::None, Auth::OptionalLenient, Auth::Required]);
+    assert_eq!(config.routes[2].path, "/**");
+    let rules: Vec<_> = config.rules.entries.iter().map(|rule| (rule.name.as_ref(), rule.mode, rule.on_error)).collect();
+    let expected = [
+        ("throttle", Mode::Shadow, OnError::Skip),
+        ("allow", Mode::Enforce, OnError::Deny),
+        ("meter", Mode::Disabled, OnError::Deny),
+    ];
+    assert_eq!(rules, expected);
+    assert_eq!(config.rules.limits, RuleLimits { operations: 10_000, time: Duration::from_millis(2), string_bytes: 8 << 10 });
+    assert_eq!(config.billing.meters[0].dimensions.iter().map(|name| &**name).collect::<Vec<_>>(), ["endpoint", "plan"]);
+    assert_eq!(config.access_log.output, LogOutput::File("/var/log/tollgate.log".into()));
+    assert_eq!((config.threads, config.grace), (4, Duration::from_secs(60)));
 }
 
 #[test]
@@ -353,11 +387,32 @@ proptest! {
     }
 
     #[test]
-    fn a_cut_or_changed_configuration_is_answered_without_a_panic(at in 0_usize..4_000, with in "\\PC{0,3}") {
-        let mut text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config.yaml")).unwrap();
-        let at = text.floor_char_boundary(at);
-        text.replace_range(at..text.ceil_char_boundary(at + 2), &with);
+    fn no_surroundings_bring_a_secret_into_the_open(before in scraps(), after in scraps(), comment in "#?") {
+        let text = format!("{before}\n{comment}  hmac_secrets:\n{comment}    - written-in-plain-text\n{after}");
         let found = parsed(&text).map_or_else(|problems| problems, |loaded| loaded.warnings);
-        render(&found, Style::default());
+        let report = render(&found, Style::default()) + &render_json(&found);
+        prop_assert!(!report.contains("written-in-plain-text"), "{}", report);
+    }
+
+    #[test]
+    fn a_changed_configuration_is_refused_or_whole(at in 0_usize..2_500, length in 0_usize..12, with in "[ -~]{0,3}") {
+        let mut text = include_str!("config/fine.yaml").to_owned();
+        let at = at.min(text.len());
+        text.replace_range(at..(at + length).min(text.len()), &with);
+        match parsed(&text) {
+            Err(problems) => prop_assert!(problems.iter().any(|problem| problem.severity == Severity::Error)),
+            Ok(loaded) => {
+                // No placeholder of something that could not be read.
+                let config = loaded.config;
+                prop_assert!(!config.listeners.is_empty() && !config.routes.is_empty());
+                prop_assert!(config.upstreams.iter().all(|upstream| !upstream.servers.is_empty()));
+                prop_assert!(config.routes.iter().all(|route| !route.name.is_empty()));
+                for issuer in &config.identity.issuers {
+                    prop_assert!(![&issuer.url, &issuer.issuer, &issuer.name.to_string()].iter().any(|text| text.is_empty()));
+                    prop_assert!(!issuer.audiences.is_empty());
+                }
+                prop_assert!(config.billing.ledger.as_ref().is_none_or(|path| !path.as_os_str().is_empty()));
+            }
+        }
     }
 }

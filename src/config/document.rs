@@ -33,7 +33,6 @@ pub(super) enum Value {
 pub(super) struct Text {
     pub(super) text: String,
     pub(super) quotes: Quotes,
-    /// Whether it holds something from outside the file, which must not be shown.
     pub(super) origin: Origin,
 }
 
@@ -46,13 +45,14 @@ pub(super) enum Quotes {
     Other,
 }
 
-/// Where the text of a scalar comes from.
+/// Whether a message may repeat a text.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// The file.
+    /// It stands in the file as it is.
     Written,
-    /// An environment variable or another file.
-    Substituted,
+    /// It comes from an environment variable or another file; or it has several lines, where a forgotten quote may have made a
+    /// secret a part of it.
+    Withheld,
 }
 
 /// One `key: value`.
@@ -78,7 +78,16 @@ pub(super) fn read(source: &Arc<Source>) -> Result<Node, Problem> {
             .hint("save it as UTF-8 without a byte order mark"));
     }
     match serde_yaml::from_str_with_options::<Spotted>(&source.text, options()) {
-        Ok(spotted) => Ok(spotted.into_node(&source.text)),
+        Ok(spotted) => {
+            let root = spotted.into_node(&source.text);
+            match key_of_many_lines(&root, &source.text) {
+                None => Ok(root),
+                Some(span) => Err(Problem::error("config::syntax", "a key with several lines")
+                    .at(source, span)
+                    .label("begins here")
+                    .hint("is a quote missing before this?")),
+            }
+        }
         Err(error) => Err(syntax_problem(source, &error)),
     }
 }
@@ -105,6 +114,19 @@ fn options() -> Options {
     }
 }
 
+/// No setting and no sensible name has one; messages repeat keys, and this one may hold anything.
+fn key_of_many_lines(node: &Node, text: &str) -> Option<Span> {
+    match &node.value {
+        Value::List(items) => items.iter().find_map(|item| key_of_many_lines(item, text)),
+        Value::Mapping(entries) => entries.iter().find_map(|entry| {
+            let Span { start, length } = entry.key_span;
+            let is_long = text.get(start..start + length).is_some_and(|written| written.contains('\n'));
+            if is_long || entry.key.contains('\n') { Some(entry.key_span) } else { key_of_many_lines(&entry.node, text) }
+        }),
+        _ => None,
+    }
+}
+
 fn syntax_problem(source: &Arc<Source>, error: &serde_yaml::Error) -> Problem {
     use serde_yaml::Error as E;
     let error = match error.without_snippet() {
@@ -127,10 +149,9 @@ fn syntax_problem(source: &Arc<Source>, error: &serde_yaml::Error) -> Problem {
             ("config::syntax", text.strip_suffix(&place).unwrap_or(&text).to_owned())
         }
     };
-    let line = source.text.lines().nth(usize::try_from(place.line()).unwrap_or(0).saturating_sub(1)).unwrap_or_default();
     let hint = if message.contains("tabs") {
         Some("indent with spaces")
-    } else if line.contains("${") && line.contains(['[', '{']) {
+    } else if source.text.get(span.start.saturating_sub(1)..).is_some_and(|text| text.starts_with("${")) {
         Some("inside [ ] and { } write \"${NAME}\" with double quotes")
     } else if matches!(error, E::MultipleDocuments { .. }) {
         Some("one file holds one configuration: remove the `---`")
@@ -180,7 +201,8 @@ impl Spotted {
         let written = text.get(span.start..span.start + span.length).unwrap_or_default();
         let scalar = |text: String| {
             let quotes = if written.starts_with('\'') { Quotes::Single } else { Quotes::Other };
-            Value::Text(Text { text, quotes, origin: Origin::Written })
+            let origin = if written.contains('\n') { Origin::Withheld } else { Origin::Written };
+            Value::Text(Text { text, quotes, origin })
         };
         let value = match self.kind {
             Kind::Nothing => Value::Nothing,

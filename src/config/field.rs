@@ -45,8 +45,8 @@ impl<'a> Field<'a> {
     pub(super) fn name(self) -> String {
         match self.rank {
             Rank::Root => "the configuration".into(),
-            Rank::Named => format!("`{}`", self.key),
-            Rank::Item => format!("an entry of `{}`", self.key),
+            Rank::Named => self.key_word().shown(),
+            Rank::Item => format!("an entry of {}", self.key_word().shown()),
         }
     }
 
@@ -130,7 +130,10 @@ impl<'a> Field<'a> {
             return Some(*meaning);
         }
         let known: Vec<_> = words.iter().map(|(known, _)| *known).collect();
-        let message = format!("{} is not a value of {}", word.shown(), self.name());
+        let message = match self.rank {
+            Rank::Item => format!("{} is not possible in {}", word.shown(), self.key_word().shown()),
+            Rank::Root | Rank::Named => format!("{} is not a value of {}", word.shown(), self.name()),
+        };
         word.note_with_suggestion(Problem::error("config::bad-value", message).label("not known"), &known);
         None
     }
@@ -203,7 +206,7 @@ impl<'a> Field<'a> {
 
     /// Notes that a key is there again.
     pub(super) fn repeated(self, entry: &Entry) {
-        let message = format!("`{}` is there twice", entry.key);
+        let message = format!("{} is there twice", self.below(entry).key_word().shown());
         let problem = Problem::error("config::duplicate-key", message).label("the second one");
         self.problems.note_at(entry.key_span, problem.hint("keep one of them"));
     }

@@ -1,7 +1,7 @@
 //! Text in, [`Config`] out: every problem at once, each with its place.
 //!
-//! The way of the text: [`document`] reads YAML into nodes that know where they were written, [`variables`] fills in `${…}`,
-//! [`check`] lowers the nodes section by section and notes what is wrong, [`secret`] blackens what a report must not show.
+//! The way of the text: `document` reads YAML into nodes that know where they were written, `variables` fills in `${…}`,
+//! `check` lowers the nodes section by section and notes what is wrong, `secret` blackens what a report must not show.
 //! Nodes and hand-written lowering rather than derived structs, because a derived `Deserialize` stops at the first mistake and
 //! an operator wants all of them.
 

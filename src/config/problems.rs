@@ -63,7 +63,7 @@ pub(super) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str
 }
 
 /// What to do about a word that is not known: the nearest one, or all there are if they are few.
-pub(super) fn suggest<'a>(written: &str, known: &[&'a str]) -> Option<String> {
+pub(super) fn suggest(written: &str, known: &[&str]) -> Option<String> {
     const FEW: usize = 12;
     if let Some(word) = nearest(written, known.iter().copied()) {
         return Some(format!("did you mean `{word}`?"));

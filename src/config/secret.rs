@@ -5,15 +5,22 @@ use super::document::{Node, Value};
 use super::problems::nearest;
 use crate::model::Span;
 
-/// The text without its secrets; `None` if there are none.
+/// The text without its secrets, also those in its comments; `None` if there are none.
 pub(super) fn mask_nodes(text: &str, root: &Node) -> Option<String> {
-    let mut spans = Vec::new();
+    let mut spans = in_lines(&comments(text));
     collect(text, root, Exposure::Shown, &mut spans);
     blacken(text, &spans)
 }
 
-/// The same for a text that is not YAML, line by line: what follows a telling key, and the lines that are indented below it.
+/// The same for a text that is not YAML, line by line.
 pub(super) fn mask_lines(text: &str) -> Option<String> {
+    let mut spans = in_lines(&comments(text));
+    spans.extend(in_lines(text));
+    blacken(text, &spans)
+}
+
+/// What follows a telling key on its line, and the lines that are indented below it.
+fn in_lines(text: &str) -> Vec<Span> {
     let mut spans = Vec::new();
     let mut start = 0;
     let mut below: Option<usize> = None;
@@ -21,7 +28,7 @@ pub(super) fn mask_lines(text: &str) -> Option<String> {
         let indent = line.len() - line.trim_start().len();
         let is_item = line.trim_start().starts_with('-');
         if below.is_some_and(|key| indent > key || (is_item && indent == key)) {
-            spans.push(Span { start, length: line.len() });
+            spans.push(Span { start: start + indent, length: line.len() - indent });
         } else if !line.trim().is_empty() {
             below = None;
         }
@@ -30,14 +37,27 @@ pub(super) fn mask_lines(text: &str) -> Option<String> {
             let key = before.rsplit(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-')).next().unwrap_or_default();
             if is_telling(key) {
                 spans.push(Span { start: start + colon + 1, length: line.len() - colon - 1 });
-                below = Some(indent);
+                below = below.or(Some(indent));
                 break;
             }
         }
         spans.extend(credentials(line).map(|span| Span { start: start + span.start, ..span }));
         start += line.len();
     }
-    blacken(text, &spans)
+    spans
+}
+
+/// The text as long as before, with blanks for everything that is not a comment.
+fn comments(text: &str) -> String {
+    let mut view = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let begins = |(at, _): &(usize, &str)| *at == 0 || line.get(..*at).is_some_and(|before| before.ends_with([' ', '\t']));
+        let end = line.trim_end_matches(['\r', '\n']).len();
+        let sign = line.match_indices('#').find(begins).map_or(end, |(at, _)| at + 1);
+        view.push_str(&" ".repeat(sign.min(line.len())));
+        view.push_str(line.get(sign..).unwrap_or_default());
+    }
+    view
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -52,6 +72,9 @@ fn collect(text: &str, node: &Node, exposure: Exposure, spans: &mut Vec<Span>) {
         Value::List(items) => items.iter().for_each(|item| collect(text, item, exposure, spans)),
         Value::Mapping(entries) => {
             for entry in entries {
+                if exposure == Exposure::Masked {
+                    spans.push(entry.key_span);
+                }
                 let exposure = if is_telling(&entry.key) { Exposure::Masked } else { exposure };
                 collect(text, &entry.node, exposure, spans);
             }
@@ -61,7 +84,12 @@ fn collect(text: &str, node: &Node, exposure: Exposure, spans: &mut Vec<Span>) {
             if exposure == Exposure::Masked && !is_mere_reference(written) {
                 spans.push(node.span);
             }
-            spans.extend(credentials(written).map(|span| Span { start: node.span.start + span.start, ..span }));
+            let shift = |span: Span| Span { start: node.span.start + span.start, ..span };
+            spans.extend(credentials(written).map(shift));
+            if written.contains('\n') {
+                // A forgotten quote makes a text of many lines that were meant to be settings.
+                spans.extend(in_lines(written).into_iter().map(shift));
+            }
         }
     }
 }
@@ -157,6 +185,15 @@ mod tests {
         }
         assert!(masked.contains("url: http://****@h/\nb: ["), "{masked}");
         assert_eq!(mask_lines("a: 1\n"), None);
+    }
+
+    #[test]
+    fn comments_are_read_for_secrets_too() {
+        let text = "a: 1 # password: one\n# hmac_secrets:\n#   - two\n# fine\nb: \"#\"\r\n";
+        let view = comments(text);
+        assert_eq!(view.len(), text.len());
+        let masked = blacken(text, &in_lines(&view)).unwrap();
+        assert_eq!(masked, "a: 1 # password:****\n# hmac_secrets:\n#   *****\n# fine\nb: \"#\"\r\n");
     }
 
     #[test]

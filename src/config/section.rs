@@ -59,7 +59,7 @@ impl<'a> Section<'a> {
         let (known, later) = (self.known.borrow(), self.later.borrow());
         let is_unknown = |entry: &&Entry| !known.contains(&entry.key.as_str()) && !later.contains(&entry.key.as_str());
         for entry in self.entries.iter().filter(is_unknown) {
-            let message = format!("there is no key `{}` in {}", entry.key, self.field.name());
+            let message = format!("there is no key {} in {}", self.field.below(entry).key_word().shown(), self.field.name());
             let mut problem = Problem::error("config::unknown-key", message).label("unknown key");
             problem.hint = suggest(&entry.key, &known);
             self.field.below(entry).note_at_key(problem);

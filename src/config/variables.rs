@@ -20,9 +20,9 @@ pub(super) fn fill(node: &mut Node, surroundings: &Surroundings<'_>, problems: &
             if !scalar.text.contains("${") {
                 return;
             }
-            let filler = Filler { surroundings, problems, span: node.span };
+            let filler = Filler { surroundings, problems, span: node.span, origin: scalar.origin };
             match filler.expand(&scalar.text, 0) {
-                Ok(text) => (scalar.text, scalar.origin) = (text, Origin::Substituted),
+                Ok(text) => (scalar.text, scalar.origin) = (text, Origin::Withheld),
                 Err(problem) => {
                     problems.note_at(node.span, problem);
                     node.value = Value::Unknown;
@@ -36,6 +36,8 @@ struct Filler<'a> {
     surroundings: &'a Surroundings<'a>,
     problems: &'a Problems,
     span: Span,
+    /// Of the text with its `${…}`.
+    origin: Origin,
 }
 
 impl Filler<'_> {
@@ -89,7 +91,7 @@ impl Filler<'_> {
             return present.map_or_else(|| self.expand(default, depth + 1), Ok);
         }
         if let Some(why) = operator.strip_prefix(":?") {
-            let why = if why.is_empty() { "the configuration requires it" } else { why };
+            let why = if why.is_empty() || self.origin == Origin::Withheld { "the configuration requires it" } else { why };
             return present.ok_or_else(|| unset(name, "is not set or empty").hint(format!("set {name}: {why}")));
         }
         Err(malformed(&format!("`${{{name}` is followed by something that is neither `:-`, `:?` nor `}}`")))
@@ -97,16 +99,16 @@ impl Filler<'_> {
 
     fn file(&self, written: &str) -> Result<String, Problem> {
         const LARGEST: usize = 64 << 10;
-        if written.is_empty() {
+        if written.is_empty() || written.contains(char::is_control) {
             return Err(malformed("`${file:` must be followed by a path"));
         }
         let path = self.surroundings.resolve(Path::new(written));
+        let shown = if self.origin == Origin::Written { format!("`{}`", path.display()) } else { "this file".into() };
         let mut text = self.surroundings.text(&path, LARGEST).map_err(|fault| {
-            Problem::error("config::unreadable-file", format!("the file `{}` is needed here, but {fault}", path.display()))
-                .label("used here")
+            Problem::error("config::unreadable-file", format!("{shown} is needed here, but {fault}")).label("used here")
         })?;
         if self.surroundings.is_open_to_everybody(&path) {
-            let message = format!("every account of this machine may read `{}`", path.display());
+            let message = format!("every account of this machine may read {shown}");
             let problem = Problem::warning("config::readable-secret", message).label("read here");
             self.problems.note_at(self.span, problem.hint("chmod o-r, or defaultMode: 0440 in Kubernetes"));
         }

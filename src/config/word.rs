@@ -19,16 +19,21 @@ impl<'a> Word<'a> {
         Self { text, origin, span, problems }
     }
 
-    /// Whether it stands in the file as it is, so that messages may repeat it.
+    /// Whether messages may repeat it.
     pub(super) fn is_written(&self) -> bool {
         self.origin == Origin::Written
     }
 
-    /// For a message: the text itself, unless it came from outside.
+    /// For a message: the text itself if it may be repeated.
     pub(super) fn shown(&self) -> String {
+        self.shown_or("this value")
+    }
+
+    /// For a message: the text itself if it may be repeated, or other words.
+    pub(super) fn shown_or(&self, otherwise: &str) -> String {
         const LONGEST: usize = 80;
         if !self.is_written() {
-            return "the value that was filled in here".into();
+            return otherwise.to_owned();
         }
         let masked = mask_credentials(self.text);
         let mut text: String = masked.chars().take(LONGEST).collect();
@@ -57,13 +62,13 @@ impl<'a> Word<'a> {
 
     /// Notes that a name refers to nothing.
     pub(super) fn unknown(&self, what: &str, label: &str, known: &[&str]) {
-        let message = format!("there is no {what} {}", self.shown());
+        let message = format!("there is no {what} {}", self.shown_or("with this name"));
         self.note_with_suggestion(Problem::error("config::unknown-name", message).label(label), known);
     }
 
     /// Adds what was probably meant.
     pub(super) fn note_with_suggestion(&self, mut problem: Problem, known: &[&str]) {
-        // The nearest word would tell a bit of a value that came from outside.
+        // The nearest word would tell a bit of a value that is withheld.
         let written = if self.is_written() { self.text } else { "" };
         problem.hint = suggest(written, known);
         self.note(problem);

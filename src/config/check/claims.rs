@@ -26,7 +26,8 @@ fn claim(field: Field<'_>) -> Option<ClaimType> {
         return Some(ClaimType { kind: field.one_of(&KINDS)?, one_of: Vec::new(), required: false });
     }
     field.section(|section| {
-        let kind = section.required("type", "string, int, float, bool, strings, object or any")?.one_of(&KINDS);
+        let kind = section.required("type", "string, int, float, bool, strings, object or any");
+        let kind = kind.and_then(|field| field.one_of(&KINDS));
         let required = section.optional("required").and_then(Field::yes_or_no).unwrap_or(false);
         let mut one_of = Vec::new();
         if let Some(field) = section.optional("one_of") {
@@ -63,7 +64,10 @@ fn header(field: Field<'_>) -> Option<HeaderName> {
         None
     };
     let Ok(header) = HeaderName::from_bytes(field.key.as_bytes()) else {
-        return bad(format!("`{}` is not a header name", field.key), "the form is `header: claim`, for example x-user-id: sub");
+        return bad(
+            format!("{} is not a header name", field.key_word().shown()),
+            "the form is `header: claim`, for example x-user-id: sub",
+        );
     };
     if !header.as_str().chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
         // `x_user` and `x-user` are one variable for CGI and many frameworks: the client's copy could not be told apart.

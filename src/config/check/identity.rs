@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use http::{HeaderName, Uri};
 
-use super::{claims, count, name, repeated};
+use super::{claims, count, name, repeated, upstreams};
 use crate::config::field::Field;
 use crate::config::section::Section;
 use crate::config::word::Word;
@@ -117,9 +117,13 @@ fn discovery_url(field: Field<'_>) -> Option<String> {
     let hint = "for example https://auth.example.com, or http://localhost:9011/base";
     let Ok(uri) = word.text.parse::<Uri>() else { return word.unusable("a URL", hint) };
     let Some(scheme @ ("http" | "https")) = uri.scheme_str() else { return word.unusable("an http or https URL", hint) };
-    let host = uri.host().unwrap_or_default();
-    if host.is_empty() || uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+    let Some(authority) = uri.authority() else { return word.unusable("a URL of an issuer", hint) };
+    let host = authority.host();
+    if host.is_empty() || authority.as_str().contains('@') {
         return word.unusable("a URL of an issuer", "a host is needed, a user name or password is not possible");
+    }
+    if upstreams::port(authority, 80).is_none() {
+        return word.unusable("a URL of an issuer", "the port must be from 1 to 65535");
     }
     if uri.query().is_some() || word.text.contains('#') {
         return word.unusable("a URL of an issuer", "without `?` and `#`: the paths of OpenID discovery are appended");

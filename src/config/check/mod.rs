@@ -117,6 +117,6 @@ fn is_name(text: &str) -> bool {
 
 /// Notes that a name is taken.
 fn repeated(word: Word<'_>, what: &str) {
-    let problem = Problem::error("config::duplicate-name", format!("a second {what} is called {}", word.shown()));
-    word.note(problem.label("taken"));
+    let problem = Problem::error("config::duplicate-name", format!("a second {what} with this name"));
+    word.note(problem.label("taken").hint("names must differ: logs and metrics tell things apart by them"));
 }

@@ -12,8 +12,9 @@ use crate::model::{Name, Problem};
 pub(super) struct Draft<'a> {
     pub(super) route: Route,
     name: Option<Word<'a>>,
-    auth: Option<Field<'a>>,
+    /// `None` if what it matches is not known for certain.
     pattern: Option<Pattern>,
+    auth: Option<Field<'a>>,
 }
 
 /// `routes:`
@@ -27,7 +28,7 @@ pub(super) fn lower<'a>(top: &Section<'a>, upstreams: &[Upstream], issuers: &[Is
                 repeated(word, "route");
             }
             if let Some(earlier) = drafts.iter().find(|earlier| earlier.covers(&draft)) {
-                let above = earlier.name.map_or_else(String::new, |name| name.shown());
+                let above = earlier.name.map_or_else(String::new, |name| name.shown_or("another one"));
                 let message = format!("no request ever reaches this route: {above} above matches all of them");
                 let problem = Problem::warning("config::unreachable-route", message).label("never reached");
                 word.note(problem.hint("the first route that matches wins: put the narrower one first"));
@@ -89,19 +90,20 @@ fn draft<'a>(section: &Section<'a>, upstreams: &[Upstream]) -> Draft<'a> {
     let name_word = section.required("name", "logs, metrics and rules call it by its name").and_then(Field::word);
     let route_name = name_word.and_then(name);
     let matched = section.optional("match").map(|field| field.section(matched));
-    let matched = matched.unwrap_or_default();
+    let matched = matched.unwrap_or(Some(Matched::default()));
     let auth_field = section.required("auth", "required, optional or none: what is open is visible where it is open");
     let auth = auth(section, auth_field);
     let default = section.optional("default");
     let default = default.and_then(|field| field.one_of(&[("allow", RouteDefault::Allow), ("deny", RouteDefault::Deny)]));
     let target = target(section, upstreams);
-    let path = matched.path.unwrap_or_else(|| "/**".into());
+    let pattern = matched.as_ref().and_then(|matched| Pattern::parse(matched.path()).ok());
+    let matched = matched.unwrap_or_default();
     Draft {
-        pattern: Pattern::parse(&path).ok(),
+        pattern,
         route: Route {
             name: route_name.clone().unwrap_or_else(|| Name::from("")),
+            path: matched.path().to_owned(),
             host: matched.host,
-            path,
             methods: matched.methods,
             auth: auth.unwrap_or(Auth::None),
             default: default.unwrap_or(RouteDefault::Allow),
@@ -119,18 +121,22 @@ struct Matched {
     methods: Vec<Method>,
 }
 
-fn matched(section: &Section<'_>) -> Matched {
-    Matched {
-        host: section.optional("host").and_then(host),
-        path: section.optional("path").and_then(path),
-        methods: section
-            .optional("methods")
-            .map(|field| field.some_items("leave it out to match every method"))
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(method)
-            .collect(),
+impl Matched {
+    fn path(&self) -> &str {
+        self.path.as_deref().unwrap_or("/**")
     }
+}
+
+/// `None` if something in it is wrong: without its host, path or methods a route would seem to match more than it does.
+fn matched(section: &Section<'_>) -> Option<Matched> {
+    let (host_field, path_field) = (section.optional("host"), section.optional("path"));
+    let methods = section.optional("methods").map(|field| field.some_items("leave it out to match every method"));
+    let (host, path) = (host_field.and_then(host), path_field.and_then(path));
+    let methods = methods.map(|fields| (fields.len(), fields.into_iter().filter_map(method).collect::<Vec<_>>()));
+    let is_whole = host.is_some() == host_field.is_some()
+        && path.is_some() == path_field.is_some()
+        && methods.as_ref().is_none_or(|(written, read)| *written > 0 && *written == read.len());
+    is_whole.then(|| Matched { host, path, methods: methods.map(|(_, read)| read).unwrap_or_default() })
 }
 
 fn host(field: Field<'_>) -> Option<String> {

@@ -18,7 +18,8 @@ const LARGEST: usize = 256 << 10;
 /// `rules:` and `rule_limits:`
 pub(super) fn lower(top: &Section<'_>, routes: &[Draft<'_>], surroundings: &Surroundings<'_>) -> Rules {
     let limits = top.optional("rule_limits").map_or(LIMITS, limits);
-    let mut reader = Reader { surroundings, routes, listed: BTreeMap::new(), entries: Vec::new(), library: Vec::new() };
+    let mut reader =
+        Reader { surroundings, routes, listed: BTreeMap::new(), has_unknown: false, entries: Vec::new(), library: Vec::new() };
     if let Some(field) = top.optional("rules") {
         for item in field.items() {
             item.section(|section| reader.rule(section));
@@ -34,6 +35,8 @@ struct Reader<'a> {
     routes: &'a [Draft<'a>],
     /// By folder, the files that an entry names; the folder as it was written for reports.
     listed: BTreeMap<PathBuf, (PathBuf, Vec<String>)>,
+    /// Whether an entry names a file that could not be determined.
+    has_unknown: bool,
     entries: Vec<Rule>,
     library: Vec<(Name, Arc<Source>)>,
 }
@@ -47,6 +50,7 @@ impl Reader<'_> {
         let on_error = on_error.and_then(|field| field.one_of(&[("deny", OnError::Deny), ("skip", OnError::Skip)]));
         let routes = section.optional("routes").map(|field| self.route_names(field)).unwrap_or_default();
         let word = section.required("file", "for example `file: rules/plan-routing.rhai`").and_then(Field::word);
+        self.has_unknown |= word.is_none();
         let Some((name, source)) = word.and_then(|word| self.file(word)) else { return };
         self.entries.push(Rule {
             name,
@@ -64,7 +68,10 @@ impl Reader<'_> {
                 let known: Vec<&str> = self.routes.iter().filter_map(Draft::shown_name).collect();
                 word.unknown("route", "not in `routes`", &known);
             } else if names.iter().any(|name| **name == *word.text) {
-                word.note(Problem::warning("config::duplicate-name", format!("{} is there twice", word.shown())).label("again"));
+                word.note(
+                    Problem::warning("config::duplicate-name", format!("{} is there twice", word.shown_or("this route")))
+                        .label("again"),
+                );
             } else {
                 names.push(word.text.into());
             }
@@ -94,7 +101,7 @@ impl Reader<'_> {
         match self.surroundings.text(&path, LARGEST) {
             Ok(text) => Some((rule, Arc::new(Source { name: word.text.to_owned(), text }))),
             Err(fault) => {
-                let message = format!("the rule file {} cannot be used: {fault}", word.shown());
+                let message = format!("{} cannot be used: {fault}", word.shown_or("this rule file"));
                 let problem = Problem::error("config::unreadable-file", message).label("this file");
                 word.note(problem.hint("paths begin at the folder of the configuration"));
                 None
@@ -122,6 +129,9 @@ impl Reader<'_> {
     }
 
     fn warn_about_unlisted(&self, field: Field<'_>) {
+        if self.has_unknown {
+            return;
+        }
         for (folder, (written, listed)) in &self.listed {
             for file in rhai_files(self.surroundings.names(folder)).filter(|file| !listed.contains(file)) {
                 let message = format!("`{}` is not listed, so it never runs", written.join(file).display());

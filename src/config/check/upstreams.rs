@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use http::Uri;
+use http::uri::Authority;
 
 use super::{count, name};
 use crate::config::field::Field;
@@ -44,17 +45,25 @@ fn server(field: Field<'_>) -> Option<Server> {
         }
         _ => return word.unusable("the address of a server", FORM),
     }
-    let authority = uri.authority()?;
+    let Some(authority) = uri.authority() else { return word.unusable("the address of a server", FORM) };
     let has_more = uri.path() != "/" || uri.query().is_some() || word.text.contains('#');
     if has_more || authority.as_str().contains('@') || authority.host().is_empty() {
         return word.unusable("the address of a server", "only http://, a host and a port: the path of the request is kept");
     }
-    let port = authority.port_u16().unwrap_or(80);
-    if port == 0 || authority.as_str().ends_with(':') {
-        return word.unusable("the address of a server", "the port must be from 1 to 65535");
-    }
     let host = authority.host();
+    let Some(port) = port(authority, 80) else {
+        return word.unusable("the address of a server", "the port must be from 1 to 65535");
+    };
     Some(Server { authority: format!("{host}:{port}").into(), host: host.trim_matches(['[', ']']).to_owned(), port })
+}
+
+/// The port, or `default` without one. `http` takes what is too large for a port as no port at all.
+pub(super) fn port(authority: &Authority, default: u16) -> Option<u16> {
+    if authority.as_str().len() == authority.host().len() {
+        Some(default)
+    } else {
+        authority.port_u16().filter(|port| *port != 0)
+    }
 }
 
 fn balance(field: Field<'_>) {
