@@ -24,7 +24,7 @@ pub struct RuleBook {
     nobody: Arc<Prepared>,
     limits: RuleLimits,
     clock: Clock,
-    machine: Machine,
+    pub(super) machine: Machine,
 }
 
 /// The rules that run on one route, in order.

@@ -5,7 +5,7 @@ use rhai::grain::Compiler;
 use rhai::{AST, ASTNode, Dynamic, Engine, ImmutableString, Module, Scope};
 
 use super::link::Linker;
-use super::lint::anatomy::Function;
+use super::lint::anatomy::{Function, alone};
 use super::lint::{self, Kind, Known, Library, Subject};
 use super::objects::{self, Object};
 use super::parse::{Parsed, parse};
@@ -254,10 +254,10 @@ impl Linked {
 
     fn body(&mut self, tree: &AST, hook: Hook, functions: &[Function]) -> Option<Body> {
         let function = functions.iter().find(|function| function.name == hook.name())?;
+        let definition = tree.iter_fn_def().find(|definition| definition.name == hook.name())?;
         let mut parameters: Vec<_> = function.parameters.iter().filter_map(|name| Object::named(name)).collect();
-        let alone = tree.clone_functions_only_filtered(|_, _, _, name, _| name == hook.name());
         let mut statements = Vec::new();
-        alone.walk(&mut |path| {
+        alone(definition).walk(&mut |path| {
             if let [ASTNode::Stmt(statement)] = path {
                 statements.push((*statement).clone());
             }

@@ -1,8 +1,10 @@
+use std::ops::{Range, RangeInclusive};
+
 use rhai::packages::{
     ArithmeticPackage, BasicArrayPackage, BasicFnPackage, BasicIteratorPackage, BasicMapPackage, BasicMathPackage,
     BasicStringPackage, LogicPackage, MoreStringPackage, Package,
 };
-use rhai::{Engine, EvalAltResult, ImmutableString, OptimizationLevel, Position, def_package};
+use rhai::{Engine, EvalAltResult, INT, ImmutableString, OptimizationLevel, Position, def_package};
 
 use super::budget;
 use crate::model::settings::RuleLimits;
@@ -49,6 +51,9 @@ pub(super) fn engine(limits: &RuleLimits) -> Engine {
         engine.disable_symbol(symbol);
     }
     bounded_replace(&mut engine, limits.string_bytes.max(64));
+    // Rhai's own takes the range by reference, which it refuses for constants: `hour in OFFICE_HOURS`.
+    engine.register_fn("contains", |range: Range<INT>, number: INT| range.contains(&number));
+    engine.register_fn("contains", |range: RangeInclusive<INT>, number: INT| range.contains(&number));
     engine
 }
 

@@ -1,4 +1,6 @@
-use rhai::{AST, ASTNode, BinaryExpr, Dynamic, Expr, FnCallExpr, FnPtr, Position, Stmt};
+use std::sync::Arc;
+
+use rhai::{AST, ASTNode, BinaryExpr, Dynamic, Expr, FnCallExpr, FnPtr, Module, Position, ScriptFuncDef, Stmt};
 
 use crate::rules::objects::Object;
 use crate::rules::verbs::Verb;
@@ -76,9 +78,6 @@ pub(in crate::rules) enum Use {
 pub(in crate::rules) fn functions(ast: &AST) -> Vec<Function> {
     ast.iter_fn_def()
         .map(|definition| {
-            let alone = ast.clone_functions_only_filtered(|_, _, _, name, arity| {
-                name == definition.name.as_str() && arity == definition.params.len()
-            });
             let mut function = Function {
                 name: definition.name.to_string(),
                 parameters: definition.params.iter().map(ToString::to_string).collect(),
@@ -86,7 +85,7 @@ pub(in crate::rules) fn functions(ast: &AST) -> Vec<Function> {
                 ..Function::default()
             };
             let mut after_end = false;
-            alone.walk(&mut |path| {
+            alone(definition).walk(&mut |path| {
                 if let [ASTNode::Stmt(statement)] = path {
                     if after_end {
                         function.unreachable.push(statement.position());
@@ -99,6 +98,14 @@ pub(in crate::rules) fn functions(ast: &AST) -> Vec<Function> {
             function
         })
         .collect()
+}
+
+/// A tree with this function only. Rhai shows the bodies of functions in no other way, and its own filter lets everything through
+/// when it begins with an empty module.
+pub(in crate::rules) fn alone(definition: &Arc<ScriptFuncDef>) -> AST {
+    let mut module = Module::new();
+    module.set_script_fn(Arc::clone(definition));
+    AST::new([], module)
 }
 
 impl Function {

@@ -51,7 +51,7 @@ fn verbs_refuse_what_they_cannot_do() {
         "let where = \"nowhere\"; route_to(where)",
         "route_to(claims.missing)",
         "throttle(claims.org, claims.missing, \"1m\")",
-        "throttle(claims.org, 1.5, \"1m\")",
+        "let n = 1.5; throttle(claims.org, n, \"1m\")",
         "let n = -1; throttle(claims.org, n, \"1m\")",
         "let per = \"1 minit\"; throttle(claims.org, 1, per)",
         "throttle([1], 1, \"1m\")",
@@ -253,7 +253,9 @@ fn constants_are_usable_everywhere_by_their_bare_name() {
 
         fn twice(n) { n * FACTOR }
     "#;
-    let told: Vec<_> = told(&decide(text, &ann())).iter().map(|line| line.split(" @").next().unwrap().to_owned()).collect();
+    let decision = decide(text, &ann());
+    assert!(decision.failed.is_none(), "{:?}", decision.failed);
+    let told: Vec<_> = told(&decision).iter().map(|line| line.split(" @").next().unwrap().to_owned()).collect();
     assert_eq!(
         told,
         [
