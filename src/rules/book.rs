@@ -11,9 +11,7 @@ use super::program::{Body, Rule, RuleCard};
 use super::vocabulary::{Vocabulary, Words};
 use super::{Clock, budget, fault};
 use crate::model::settings::{OnError, RuleLimits, Rules};
-use crate::model::{
-    Caller, Decision, Evaluated, Evaluation as Ran, Facts, Fault, Hook, Name, Problem, ResponseFacts, Severity,
-};
+use crate::model::{Caller, Decision, Evaluated, Evaluation as Ran, Facts, Fault, Hook, Name, Problem, ResponseFacts, Severity};
 
 /// All rules of a configuration, compiled and never changed; a reload makes a new one.
 pub struct RuleBook {

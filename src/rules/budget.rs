@@ -12,6 +12,7 @@ use crate::model::settings::RuleLimits;
 /// and not by `set_max_operations`, which forgets what happened inside callbacks of native functions (`array.map(|x| …)`).
 #[derive(Clone, Copy)]
 struct Budget {
+    used: u64,
     operations: u64,
     ends_at: Duration,
     clock: Clock,
@@ -21,8 +22,10 @@ thread_local! {
     static LEFT: Cell<Option<Budget>> = const { Cell::new(None) };
 }
 
-/// How many operations pass between two looks at the clock: a native function on the largest allowed string takes some 20 µs.
-const LOOK_EVERY: u64 = 16;
+/// Operations before the first look at the clock: what rules usually need, so that they do not pay for it.
+const BEFORE_LOOKING: u64 = 32;
+/// Operations between two looks: a native function on the largest allowed value takes up to a tenth of a millisecond.
+const LOOK_EVERY: u64 = 4;
 
 /// Which limit was exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,19 +47,20 @@ impl Exceeded {
 
 /// Gives the running thread a fresh budget, beginning `now`.
 pub(super) fn refill(limits: &RuleLimits, now: Duration, clock: Clock) {
-    LEFT.set(Some(Budget { operations: limits.operations, ends_at: now.saturating_add(limits.time), clock }));
+    LEFT.set(Some(Budget { used: 0, operations: limits.operations, ends_at: now.saturating_add(limits.time), clock }));
 }
 
 /// Takes one operation; Rhai calls this for every function call and every turn of a loop.
 pub(super) fn spend() -> Option<Dynamic> {
     let mut budget = LEFT.get()?;
-    let Some(left) = budget.operations.checked_sub(1) else {
+    if budget.used >= budget.operations {
         return Some(Dynamic::from_int(1));
-    };
-    if left.is_multiple_of(LOOK_EVERY) && (budget.clock)() > budget.ends_at {
+    }
+    budget.used += 1;
+    let looks = budget.used > BEFORE_LOOKING && budget.used.is_multiple_of(LOOK_EVERY);
+    if looks && (budget.clock)() > budget.ends_at {
         return Some(Dynamic::from_int(2));
     }
-    budget.operations = left;
     LEFT.set(Some(budget));
     None
 }
@@ -84,6 +88,6 @@ mod tests {
         let limits = RuleLimits { operations: 1_000, time: Duration::from_millis(5), string_bytes: 1 };
         refill(&limits, noon().checked_sub(Duration::from_secs(1)).unwrap(), noon);
         let spent = (0..1_000).take_while(|_| spend().is_none()).count();
-        assert!(spent < LOOK_EVERY as usize, "{spent}");
+        assert!(spent < (BEFORE_LOOKING + LOOK_EVERY) as usize, "{spent}");
     }
 }

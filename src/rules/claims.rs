@@ -73,9 +73,9 @@ impl Prepared {
 }
 
 fn lists(array: &Dynamic, wanted: &str) -> bool {
-    array.as_array_ref().is_ok_and(|items| {
-        items.iter().any(|item| item.as_immutable_string_ref().is_ok_and(|text| text.as_str() == wanted))
-    })
+    array
+        .as_array_ref()
+        .is_ok_and(|items| items.iter().any(|item| item.as_immutable_string_ref().is_ok_and(|text| text.as_str() == wanted)))
 }
 
 /// JSON as Rhai sees it. Integers beyond 64 bits become floats, as in every JavaScript client of the token.
@@ -120,7 +120,8 @@ mod tests {
 
     #[test]
     fn every_json_type_has_its_rhai_type() {
-        let claims = prepared(json!({ "i": 7, "f": 1.5, "b": true, "n": null, "s": "x", "big": u64::MAX, "a": [1], "o": { "k": "v" } }));
+        let claims =
+            prepared(json!({ "i": 7, "f": 1.5, "b": true, "n": null, "s": "x", "big": u64::MAX, "a": [1], "o": { "k": "v" } }));
         assert_eq!(claims.value("i").as_int(), Ok(7));
         assert_eq!(claims.value("f").as_float(), Ok(1.5));
         assert_eq!(claims.value("b").as_bool(), Ok(true));

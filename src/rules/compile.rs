@@ -90,7 +90,13 @@ impl<'c> Compilation<'c> {
         libraries
     }
 
-    fn library(&mut self, namespace: &Name, source: &Arc<Source>, first_line: usize, files: &Files) -> Result<Shared, Vec<Problem>> {
+    fn library(
+        &mut self,
+        namespace: &Name,
+        source: &Arc<Source>,
+        first_line: usize,
+        files: &Files,
+    ) -> Result<Shared, Vec<Problem>> {
         let parsed = parse(&self.engine, source, first_line, files)?;
         let (tree, constants) = self.strictly(&parsed, source, first_line, files).map_err(|problem| vec![problem])?;
         let exported = Library {
@@ -184,7 +190,8 @@ impl<'c> Compilation<'c> {
         if !is_sound {
             return None;
         }
-        let used: Vec<_> = libraries.iter().filter(|library| used(libraries, &parsed.functions).contains(&*library.namespace)).collect();
+        let used: Vec<_> =
+            libraries.iter().filter(|library| used(libraries, &parsed.functions).contains(&*library.namespace)).collect();
         let mut linked = Linked::new(&tree, &used);
         let hooks = Hook::ALL.map(|hook| linked.body(&tree, hook, &parsed.functions));
         let all = std::iter::once(&constants).chain(used.iter().map(|library| &library.constants));
@@ -270,7 +277,7 @@ impl Linked {
         }
         let tree = AST::new(statements, Arc::clone(&self.functions));
         let bytecode = Arc::new(Compiler::new().compile(&tree));
-        Some(Body { parameters, tree, bytecode })
+        Some(Body { parameters, tree, position: function.body, bytecode })
     }
 }
 

@@ -74,7 +74,14 @@ pub(super) fn lookup(name: &str) -> Result<Option<Dynamic>, Box<EvalAltResult>> 
 }
 
 impl Evaluation {
-    pub(super) fn new(hook: Hook, facts: &Arc<Facts>, route: &Name, claims: Arc<Prepared>, words: &Arc<Words>, rule: &Arc<Rule>) -> Self {
+    pub(super) fn new(
+        hook: Hook,
+        facts: &Arc<Facts>,
+        route: &Name,
+        claims: Arc<Prepared>,
+        words: &Arc<Words>,
+        rule: &Arc<Rule>,
+    ) -> Self {
         Self {
             hook,
             facts: Arc::clone(facts),

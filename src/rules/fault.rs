@@ -8,7 +8,11 @@ use crate::model::{Evaluated, Fault, Place};
 /// What Rhai's error means to the rule's author, with the line and a way out.
 pub(super) fn explain(error: &EvalAltResult, rule: &Rule, body: &Body, claims: &Prepared) -> (Evaluated, Fault) {
     let inner = error.unwrap_inner();
-    let position = inner.position();
+    let position = match inner {
+        // The bytecode machine does not say which turn of which loop was one too many.
+        EvalAltResult::ErrorTerminated(..) => body.position,
+        _ => inner.position(),
+    };
     let (message, hint) = message(inner, body, claims);
     let place = rule.place(position);
     let mut text = format!("{message}\n{}", excerpt(rule, &place, position));
@@ -22,7 +26,10 @@ pub(super) fn explain(error: &EvalAltResult, rule: &Rule, body: &Body, claims: &
 /// A panic has no place but the rule.
 pub(super) fn panicked(rule: &Rule) -> Fault {
     let place = Place { line: 0, ..rule.place(Position::NONE) };
-    Fault { text: format!("{}: the rule made a function of the gateway panic; this is a bug, please report it", place.file), place }
+    Fault {
+        text: format!("{}: the rule made a function of the gateway panic; this is a bug, please report it", place.file),
+        place,
+    }
 }
 
 fn excerpt(rule: &Rule, place: &Place, position: Position) -> String {
@@ -52,7 +59,11 @@ fn message(error: &EvalAltResult, body: &Body, claims: &Prepared) -> (String, Op
             match missing {
                 Some(claim) => (
                     format!("{claim} is missing in this token, so `{name}` cannot be computed"),
-                    Some(if is_operator { format!("write `({claim} ?? 0)`, or another value to take instead") } else { instead(&claim) }),
+                    Some(if is_operator {
+                        format!("write `({claim} ?? 0)`, or another value to take instead")
+                    } else {
+                        instead(&claim)
+                    }),
                 ),
                 None => (format!("`{name}` cannot take {}", arguments(signature)), None),
             }
@@ -75,7 +86,9 @@ fn message(error: &EvalAltResult, body: &Body, claims: &Prepared) -> (String, Op
         (EvalAltResult::ErrorRuntime(value, _), missing) => {
             let text = value.as_immutable_string_ref().map_or_else(|_| format!("thrown: {value}"), |text| text.to_string());
             match missing {
-                Some(claim) if text.contains("absent") => (format!("{claim} is missing in this token: {text}"), Some(instead(&claim))),
+                Some(claim) if text.contains("absent") => {
+                    (format!("{claim} is missing in this token: {text}"), Some(instead(&claim)))
+                }
                 _ => (text, None),
             }
         }

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use rhai::{BinaryExpr, Expr, FnCallExpr, FnCallHashes, FlowControl, ImmutableString, Namespace, Stmt};
+use rhai::{BinaryExpr, Expr, FlowControl, FnCallExpr, FnCallHashes, ImmutableString, Namespace, Stmt};
 
 use super::objects::Object;
 
@@ -79,12 +79,8 @@ impl Linker<'_> {
         }
         match expression {
             Expr::Variable(name, _, _) if name.2.is_empty() => self.needs_parameters |= self.parameter(&name.1).is_some(),
-            Expr::Variable(name, _, _) => {
-                // A library's constant; the rule has it under its bare name.
-                if self.functions.keys().any(|(library, _, _)| library.as_str() == name.2.root()) {
-                    name.2 = Namespace::NONE;
-                }
-            }
+            // A library's constant; the rule has it under its bare name.
+            Expr::Variable(name, _, _) if self.is_linked(name.2.root()) => name.2 = Namespace::NONE,
             Expr::InterpolatedString(parts, _) | Expr::Array(parts, _) => parts.iter_mut().for_each(|part| self.expression(part)),
             Expr::Map(parts, _) => parts.0.iter_mut().for_each(|(_, value)| self.expression(value)),
             Expr::Stmt(block) => self.statements(block.statements_mut()),
@@ -143,6 +139,10 @@ impl Linker<'_> {
             }
             _ => None,
         }
+    }
+
+    fn is_linked(&self, namespace: &str) -> bool {
+        self.functions.keys().any(|(library, _, _)| library.as_str() == namespace)
     }
 
     fn parameter(&self, name: &str) -> Option<Object> {

@@ -162,12 +162,23 @@ pub(super) fn register<'n>(engine: &mut Engine, claims: impl IntoIterator<Item =
         .register_fn("contains", |_: &mut ResponseHeaders, name: ImmutableString| {
             running(|e| e.response.as_deref().is_some_and(|r| r.headers.contains_key(name.as_str())))
         });
+    // Without these, Rhai assigns to a copy and says nothing.
+    engine
+        .register_indexer_set(|_: &mut Claims, _: ImmutableString, _: Dynamic| read_only())
+        .register_indexer_set(|_: &mut Query, _: ImmutableString, _: Dynamic| read_only())
+        .register_indexer_set(|_: &mut Cookies, _: ImmutableString, _: Dynamic| read_only())
+        .register_indexer_set(|_: &mut RequestHeaders, _: ImmutableString, _: Dynamic| read_only())
+        .register_indexer_set(|_: &mut ResponseHeaders, _: ImmutableString, _: Dynamic| read_only());
     // `"admin" in claims.roles` without roles: nobody is in an absent list.
     engine.register_fn("contains", |(): (), _: Dynamic| false);
 }
 
 fn read(field: &Field) -> Result<Dynamic, Box<EvalAltResult>> {
     running(|evaluation| field.value(evaluation).map_err(failure))?
+}
+
+fn read_only() -> Result<(), Box<EvalAltResult>> {
+    Err(failure("requests, responses and claims cannot be changed"))
 }
 
 fn claim(name: &str) -> Result<Dynamic, Box<EvalAltResult>> {

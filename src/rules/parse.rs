@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use rhai::{ASTFlags, AST, Dynamic, Engine, LexError, ParseError, ParseErrorType, Position, Scope, Stmt};
+use rhai::{AST, ASTFlags, Dynamic, Engine, LexError, ParseError, ParseErrorType, Position, Scope, Stmt};
 
 use super::lint::anatomy::{Function, functions};
 use super::program::{FILE_LINES, Files};
@@ -28,12 +28,16 @@ pub(super) fn parse(engine: &Engine, source: &Arc<Source>, first_line: usize, fi
     let mut problems = Vec::new();
     for statement in tree.statements() {
         match statement {
-            Stmt::Var(parts, flags, _) if flags.contains(ASTFlags::CONSTANT) => constants.push((parts.0.name.to_string(), parts.0.pos)),
+            Stmt::Var(parts, flags, _) if flags.contains(ASTFlags::CONSTANT) => {
+                constants.push((parts.0.name.to_string(), parts.0.pos))
+            }
             Stmt::Noop(_) => {}
             other => {
                 let problem = Problem::error("rule::top-level", "only constants and functions can stand here")
                     .label("would never run")
-                    .hint("put statements into a hook, for example `fn on_request(claims) { … }`; write `const` instead of `let`");
+                    .hint(
+                        "put statements into a hook, for example `fn on_request(claims) { … }`; write `const` instead of `let`",
+                    );
                 problems.push(files.at(other.position(), problem));
             }
         }
@@ -75,8 +79,10 @@ impl Parsed {
         engine.compile_with_scope(scope, padded(source, first_line)).map_err(|error| match (&*error.0, error.1) {
             (ParseErrorType::VariableUndefined(name), position) => {
                 let constants = self.constants.iter().map(|(name, _)| name.as_str());
-                let locals = self.functions.iter().flat_map(|f| f.parameters.iter().chain(f.declared.iter().map(|(name, _)| name)));
-                let problem = Problem::error("rule::unknown-variable", format!("there is no variable `{name}` here")).label("not defined");
+                let locals =
+                    self.functions.iter().flat_map(|f| f.parameters.iter().chain(f.declared.iter().map(|(name, _)| name)));
+                let problem =
+                    Problem::error("rule::unknown-variable", format!("there is no variable `{name}` here")).label("not defined");
                 let problem = match closest(name, constants.chain(locals.map(String::as_str))) {
                     Some(close) => problem.hint(format!("did you mean `{close}`?")),
                     None if ["request", "response", "claims"].contains(&name.as_str()) => {
@@ -103,30 +109,27 @@ fn padded(source: &Source, first_line: usize) -> String {
 }
 
 fn too_large(source: &Arc<Source>) -> Option<Problem> {
-    let lines = source.text.bytes().filter(|byte| *byte == b'\n').count();
-    let deepest = source
-        .text
-        .bytes()
-        .scan(0_usize, |depth, byte| {
-            match byte {
-                b'(' | b'[' | b'{' => *depth += 1,
-                b')' | b']' | b'}' => *depth = depth.saturating_sub(1),
-                _ => {}
-            }
-            Some(*depth)
-        })
-        .max()
-        .unwrap_or(0);
-    let message = if source.text.len() > FILE_BYTES {
-        format!("the file has {} bytes; a rule has at most {FILE_BYTES}", source.text.len())
-    } else if lines + 1 >= FILE_LINES {
-        format!("the file has {} lines; a rule has fewer than {FILE_LINES}", lines + 1)
-    } else if deepest > BRACKETS {
-        format!("{deepest} brackets are open at the same time; {BRACKETS} may be")
-    } else {
-        return None;
-    };
-    Some(Problem::error("rule::too-large", message).at(source, crate::model::Span::default()))
+    let refused = |message: String| Some(Problem::error("rule::too-large", message).at(source, crate::model::Span::default()));
+    if source.text.len() > FILE_BYTES {
+        return refused(format!("the file has {} bytes; a rule has at most {FILE_BYTES}", source.text.len()));
+    }
+    let (mut lines, mut depth, mut deepest) = (1_usize, 0_usize, 0_usize);
+    for byte in source.text.bytes() {
+        match byte {
+            b'\n' => lines += 1,
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    if lines >= FILE_LINES {
+        return refused(format!("the file has {lines} lines; a rule has fewer than {FILE_LINES}"));
+    }
+    if deepest > BRACKETS {
+        return refused(format!("{deepest} brackets are open at the same time; {BRACKETS} may be"));
+    }
+    None
 }
 
 fn syntax(error: &ParseError, files: &Files, first_line: usize) -> Problem {
@@ -143,7 +146,9 @@ fn syntax(error: &ParseError, files: &Files, first_line: usize) -> Problem {
             (format!("`{word}` is not available in rules"), None)
         }
         ParseErrorType::TooManyFunctions => ("the file has too many functions".to_owned(), None),
-        ParseErrorType::ExprTooDeep => ("the expression is nested too deeply".to_owned(), Some("compute parts of it first".to_owned())),
+        ParseErrorType::ExprTooDeep => {
+            ("the expression is nested too deeply".to_owned(), Some("compute parts of it first".to_owned()))
+        }
         other => {
             let text = other.to_string();
             let mut letters = text.chars();

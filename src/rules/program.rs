@@ -50,6 +50,8 @@ pub(super) struct Body {
     /// Pushed as variables before the body runs; empty if every use was linked.
     pub(super) parameters: Vec<Object>,
     pub(super) tree: AST,
+    /// Where it begins.
+    pub(super) position: Position,
     pub(super) bytecode: Arc<Program<'static>>,
 }
 
@@ -93,7 +95,9 @@ impl Rule {
 
 impl Files {
     pub(super) fn new(rule: &Arc<Source>, libraries: &[Arc<Source>]) -> Self {
-        Self(std::iter::once(rule).chain(libraries).map(|source| (Name::from(source.name.as_str()), Arc::clone(source))).collect())
+        Self(
+            std::iter::once(rule).chain(libraries).map(|source| (Name::from(source.name.as_str()), Arc::clone(source))).collect(),
+        )
     }
 
     /// Name and text of the file, and the line in it.

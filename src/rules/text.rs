@@ -76,7 +76,9 @@ fn token_length(text: &str) -> usize {
 /// The candidate that was probably meant.
 pub(super) fn closest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let near = candidates.into_iter().map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate));
-    near.filter(|(distance, candidate)| *distance > 0 && *distance <= (candidate.len().max(word.len()) / 3).max(1)).min().map(|(_, c)| c)
+    near.filter(|(distance, candidate)| *distance > 0 && *distance <= (candidate.len().max(word.len()) / 3).max(1))
+        .min()
+        .map(|(_, c)| c)
 }
 
 /// "did you mean `x`?", or what there is.

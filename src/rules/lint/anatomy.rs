@@ -26,6 +26,10 @@ pub(in crate::rules) struct Function {
     pub(in crate::rules) properties: Vec<String>,
     /// Reads the headers of something that is not the request.
     pub(in crate::rules) reads_headers: bool,
+    /// Local variables that closures refer to.
+    pub(in crate::rules) captured: Vec<String>,
+    /// Variables whose methods are called with something that may be a closure.
+    pub(in crate::rules) called_back: Vec<(String, Position)>,
     /// Statements after one that ends the function.
     pub(in crate::rules) unreachable: Vec<Position>,
 }
@@ -47,6 +51,8 @@ pub(in crate::rules) struct Argument {
     pub(in crate::rules) literal: Option<Dynamic>,
     /// `claims.x`, or the first alternative of `claims.x ?? …`.
     pub(in crate::rules) claim: Option<String>,
+    /// `request.x`.
+    pub(in crate::rules) field: Option<String>,
     /// The keys of `#{ … }`.
     pub(in crate::rules) keys: Vec<(String, Position)>,
 }
@@ -74,9 +80,10 @@ pub(in crate::rules) enum Use {
     Member(String),
 }
 
-/// All functions of a file, closures included.
+/// All functions of a file, closures included, in the order of the text.
 pub(in crate::rules) fn functions(ast: &AST) -> Vec<Function> {
-    ast.iter_fn_def()
+    let mut functions: Vec<_> = ast
+        .iter_fn_def()
         .map(|definition| {
             let mut function = Function {
                 name: definition.name.to_string(),
@@ -97,7 +104,9 @@ pub(in crate::rules) fn functions(ast: &AST) -> Vec<Function> {
             });
             function
         })
-        .collect()
+        .collect();
+    functions.sort_by_key(|function| (function.body.line(), function.body.position()));
+    functions
 }
 
 /// A tree with this function only. Rhai shows the bodies of functions in no other way, and its own filter lets everything through
@@ -140,6 +149,7 @@ impl Function {
                 self.dead_code(flow.branch.statements());
             }
             Stmt::Block(block) => self.dead_code(block.statements()),
+            Stmt::Share(variables) => self.captured.extend(variables.iter().map(|(name, _)| name.name.to_string())),
             _ => {}
         }
     }
@@ -165,6 +175,9 @@ impl Function {
             Expr::Stmt(block) => self.dead_code(block.statements()),
             Expr::Dot(chain, ..) | Expr::Index(chain, ..) => {
                 self.reads.extend(read(chain, expression, parents));
+                if let (Expr::Variable(name, _, position), true) = (&chain.lhs, takes_callback(&chain.rhs)) {
+                    self.called_back.push((name.1.to_string(), *position));
+                }
                 let from_request = matches!(root(expression), Some((Object::Request, _)));
                 self.reads_headers |= !from_request && begins_with(&chain.rhs, "headers");
             }
@@ -196,21 +209,18 @@ fn argument(expression: &Expr) -> Argument {
     Argument {
         position: expression.start_position(),
         literal: expression.get_literal_value(None),
-        claim: claim(first).map(|(name, _)| name),
+        claim: property_of(Object::Claims, first),
+        field: property_of(Object::Request, expression),
         keys,
     }
 }
 
-/// `claims.x` with nothing after it.
-fn claim(expression: &Expr) -> Option<(String, Position)> {
+/// The `x` of `object.x` with nothing after it.
+fn property_of(object: Object, expression: &Expr) -> Option<String> {
     let (Expr::Dot(chain, ..) | Expr::Index(chain, ..)) = expression else { return None };
     match (&chain.lhs, &chain.rhs) {
-        (Expr::Variable(name, ..), Expr::Property(property, position)) if name.1 == Object::Claims.name() => {
-            Some((property.2.to_string(), *position))
-        }
-        (Expr::Variable(name, ..), Expr::StringConstant(text, position)) if name.1 == Object::Claims.name() => {
-            Some((text.to_string(), *position))
-        }
+        (Expr::Variable(name, ..), Expr::Property(property, _)) if name.1 == object.name() => Some(property.2.to_string()),
+        (Expr::Variable(name, ..), Expr::StringConstant(text, _)) if name.1 == object.name() => Some(text.to_string()),
         _ => None,
     }
 }
@@ -250,7 +260,9 @@ fn member(expression: &Expr) -> String {
 fn use_in(whole: &Expr, parents: &[ASTNode<'_>]) -> Use {
     let is_whole = |expression: &Expr| std::ptr::eq(expression, whole);
     match parents.last() {
-        Some(ASTNode::Stmt(Stmt::If(flow, _) | Stmt::While(flow, _) | Stmt::Do(flow, _, _))) if is_whole(&flow.expr) => Use::Condition,
+        Some(ASTNode::Stmt(Stmt::If(flow, _) | Stmt::While(flow, _) | Stmt::Do(flow, _, _))) if is_whole(&flow.expr) => {
+            Use::Condition
+        }
         Some(ASTNode::Expr(Expr::And(..) | Expr::Or(..))) => Use::Condition,
         Some(ASTNode::Expr(Expr::FnCall(call, _))) if call.op_token.is_some() => match call.name.as_str() {
             "!" => Use::Condition,
@@ -280,11 +292,35 @@ fn begins_with(expression: &Expr, wanted: &str) -> bool {
     }
 }
 
+/// Whether a method of the chain gets an argument that may be a closure.
+fn takes_callback(step: &Expr) -> bool {
+    match step {
+        Expr::MethodCall(call, _) => call.args.iter().any(|argument| !is_data(argument)),
+        Expr::Dot(chain, ..) | Expr::Index(chain, ..) => takes_callback(&chain.lhs) || takes_callback(&chain.rhs),
+        _ => false,
+    }
+}
+
+fn is_data(expression: &Expr) -> bool {
+    match expression {
+        Expr::DynamicConstant(value, _) => !value.is_fnptr(),
+        Expr::FnCall(call, _) => call.op_token.is_some(),
+        Expr::Dot(..) | Expr::Index(..) => root(expression).is_some(),
+        Expr::InterpolatedString(..) | Expr::And(..) | Expr::Or(..) | Expr::Coalesce(..) => true,
+        other => other.is_constant(),
+    }
+}
+
 /// Whether nothing after this statement runs.
 fn ends(statement: &Stmt) -> bool {
     match statement {
-        Stmt::FnCall(call, _) => call.namespace.is_empty() && Verb::named(&call.name).is_some_and(|verb| verb.ends),
+        Stmt::FnCall(call, _) => ends_rules(call),
+        Stmt::Expr(expression) => matches!(&**expression, Expr::FnCall(call, _) if ends_rules(call)),
         Stmt::Return(..) | Stmt::BreakLoop(..) => true,
         _ => false,
     }
+}
+
+fn ends_rules(call: &FnCallExpr) -> bool {
+    call.namespace.is_empty() && Verb::named(&call.name).is_some_and(|verb| verb.ends)
 }

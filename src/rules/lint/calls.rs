@@ -73,7 +73,8 @@ fn in_library(subject: &Subject<'_>, namespace: &str, call: &Call) -> Option<Pro
 
 fn unknown(subject: &Subject<'_>, call: &Call) -> Problem {
     let own = subject.functions.iter().map(|function| function.name.as_str()).filter(|name| !name.starts_with("anon$"));
-    let natives = subject.known.natives.keys().map(String::as_str).filter(|name| name.starts_with(|c: char| c.is_ascii_lowercase()));
+    let natives =
+        subject.known.natives.keys().map(String::as_str).filter(|name| name.starts_with(|c: char| c.is_ascii_lowercase()));
     let verbs: Vec<_> = VERBS.iter().map(|verb| verb.name).collect();
     // A verb before a helper before one of Rhai's two hundred functions.
     let close = closest(&call.name, verbs.iter().copied())

@@ -15,9 +15,9 @@ pub(super) fn check(subject: &Subject<'_>, problems: &mut Vec<Problem>) {
         })
         .collect();
     for (name, position) in subject.constants {
-        let taken = used_libraries.iter().find(|library| {
-            subject.known.libraries.get(**library).is_some_and(|library| library.constants.contains(name))
-        });
+        let taken = used_libraries
+            .iter()
+            .find(|library| subject.known.libraries.get(**library).is_some_and(|library| library.constants.contains(name)));
         if let Some(library) = taken {
             let problem = Problem::error("rule::shadowed", format!("the library `{library}` has a constant `{name}` as well"))
                 .label("two values")
@@ -44,6 +44,13 @@ pub(super) fn check(subject: &Subject<'_>, problems: &mut Vec<Problem>) {
                 .hint("rules look at requests, responses and claims; verbs say what shall happen");
             problems.push(subject.files.at(*position, problem));
         }
+        // Rhai would find the value locked, and wait 50 ms for itself before it gives up: on a thread that serves others.
+        for (name, position) in function.called_back.iter().filter(|(name, _)| function.captured.contains(name)) {
+            let problem = Problem::error("rule::locked", format!("a closure uses `{name}` while a method of `{name}` runs"))
+                .label("locked meanwhile")
+                .hint(format!("let the closure use a copy: `let copy = {name};`"));
+            problems.push(subject.files.at(*position, problem));
+        }
         if !is_named(function) {
             continue;
         }
@@ -60,7 +67,9 @@ pub(super) fn check(subject: &Subject<'_>, problems: &mut Vec<Problem>) {
 }
 
 fn taken_by_constant(name: &str) -> Problem {
-    Problem::error("rule::shadowed", format!("`{name}` is a constant of this file")).label("has two meanings").hint("take another name")
+    Problem::error("rule::shadowed", format!("`{name}` is a constant of this file"))
+        .label("has two meanings")
+        .hint("take another name")
 }
 
 fn taken_by_object(name: &str) -> Problem {

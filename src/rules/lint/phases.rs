@@ -46,7 +46,8 @@ pub(in crate::rules) fn reachable<'s>(subject: &Subject<'s>, hook: Hook) -> Vec<
     while let (Some(function), Some(file)) = (found.get(at).copied(), files.get(at).copied()) {
         at += 1;
         let called = function.calls.iter().flat_map(|call| targets(subject, file, call));
-        let closures = function.closures.iter().flat_map(|name| file.iter().filter(move |f| f.name == *name).map(move |f| (f, file)));
+        let closures =
+            function.closures.iter().flat_map(|name| file.iter().filter(move |f| f.name == *name).map(move |f| (f, file)));
         for (target, of) in called.chain(closures) {
             if !found.iter().any(|present| std::ptr::eq(*present, target)) {
                 found.push(target);

@@ -31,7 +31,7 @@ impl Finder<'_, '_> {
             ("throttle", [_, limit, per, options @ ..]) => {
                 self.value(limit, |limit| verbs::limit(limit).map(|_| ()));
                 self.text(per, |per| verbs::period(per).map(|_| ()));
-                options.iter().for_each(|options| self.value(options, |options| burst(options)));
+                options.iter().for_each(|options| self.value(options, burst));
             }
             ("meter", [name, rest @ ..]) => self.meter(name, rest),
             ("set_header", [name, _]) | ("remove_header", [name]) => self.text(name, |name| verbs::header_name(name).map(|_| ())),
@@ -42,7 +42,22 @@ impl Finder<'_, '_> {
             }
             ("tag", [key, _]) => self.text(key, verbs::reason),
             ("in_rollout", [_, percent]) => self.value(percent, |percent| verbs::in_percent(percent).map(|_| ())),
+            ("==" | "!=", [left, right]) => self.route(left, right),
             _ => {}
+        }
+    }
+
+    /// `request.route == "…"` with a route that does not exist.
+    fn route(&mut self, left: &Argument, right: &Argument) {
+        let is_route = |argument: &Argument| argument.field.as_deref() == Some("route");
+        let compared = if is_route(left) { right } else { left };
+        let (true, Some(name)) = (is_route(left) || is_route(right), text_of(compared)) else { return };
+        let routes = &self.subject.vocabulary.routes;
+        if !routes.iter().any(|route| **route == *name) {
+            let problem = Problem::warning("rule::unknown-route", format!("there is no route \"{name}\" in the configuration"))
+                .label("never true")
+                .hint(suggestion(&name, routes.iter().map(|route| &**route), "routes"));
+            self.problems.push(self.subject.files.at(compared.position, problem));
         }
     }
 
@@ -50,9 +65,10 @@ impl Finder<'_, '_> {
         let Some(name) = text_of(argument) else { return };
         let upstreams = &self.subject.vocabulary.upstreams;
         if !upstreams.iter().any(|upstream| **upstream == *name) {
-            let problem = Problem::error("rule::unknown-upstream", format!("there is no upstream \"{name}\" in the configuration"))
-                .label("not defined")
-                .hint(suggestion(&name, upstreams.iter().map(|upstream| &**upstream), "upstreams"));
+            let problem =
+                Problem::error("rule::unknown-upstream", format!("there is no upstream \"{name}\" in the configuration"))
+                    .label("not defined")
+                    .hint(suggestion(&name, upstreams.iter().map(|upstream| &**upstream), "upstreams"));
             self.problems.push(self.subject.files.at(argument.position, problem));
         }
     }

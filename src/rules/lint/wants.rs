@@ -22,16 +22,19 @@ pub(super) fn check(subject: &Subject<'_>, function: &Function, problems: &mut V
     }
     for call in function.calls.iter().filter(|call| call.name == "throttle" && call.namespace.is_none()) {
         let Some(key) = call.arguments.first().filter(|key| key.claim.as_deref() == Some("tid")) else { continue };
-        let problem = Problem::warning("rule::tenant-key", "`tid` is the FusionAuth tenant: most installations have one for everybody")
-            .label("one limit for all customers")
-            .hint("take the customer: `claims.org ?? claims.sub`");
-        problems.push(subject.files.at(key.position, problem));
+        let problem =
+            Problem::warning("rule::tenant-key", "`tid` is the FusionAuth tenant: most installations have one for everybody")
+                .label("one limit for all customers")
+                .hint("take the customer: `claims.org ?? claims.sub`");
+        let tenant = function.reads.iter().find(|read| read.name == "tid").map_or(key.position, |read| read.position);
+        problems.push(subject.files.at(tenant, problem));
     }
 }
 
 fn unknown(subject: &Subject<'_>, name: &str) -> Problem {
     let known = FUSIONAUTH_CLAIMS.into_iter().chain(subject.vocabulary.claims.keys().map(String::as_str));
-    let problem = Problem::warning("rule::unknown-claim", format!("nothing says that tokens have a claim `{name}`")).label("not declared");
+    let problem =
+        Problem::warning("rule::unknown-claim", format!("nothing says that tokens have a claim `{name}`")).label("not declared");
     match closest(name, known) {
         Some(close) => problem.hint(format!("did you mean `{close}`? if not, declare `{name}` under identity.claims")),
         None => problem.hint(format!("declare `{name}` under identity.claims")),
@@ -40,7 +43,8 @@ fn unknown(subject: &Subject<'_>, name: &str) -> Problem {
 
 fn absent(read: &Read) -> Option<Problem> {
     let name = format!("claims.{}", read.name);
-    let maybe = |message: String, hint: String| Some(Problem::warning("rule::maybe-missing", message).label("may be ()").hint(hint));
+    let maybe =
+        |message: String, hint: String| Some(Problem::warning("rule::maybe-missing", message).label("may be ()").hint(hint));
     match &read.used {
         Use::Plain => None,
         Use::Negated => Some(
@@ -56,10 +60,9 @@ fn absent(read: &Read) -> Option<Problem> {
             format!("`{name} {operator} …` is false when the claim is missing, and so is its opposite"),
             format!("write `({name} ?? 0) {operator} …`"),
         ),
-        Use::Operand(operator) => maybe(
-            format!("`{operator}` fails when `{name}` is missing"),
-            format!("write `({name} ?? 0) {operator} …`"),
-        ),
+        Use::Operand(operator) => {
+            maybe(format!("`{operator}` fails when `{name}` is missing"), format!("write `({name} ?? 0) {operator} …`"))
+        }
         Use::Member(member) if member.ends_with(')') => maybe(
             format!("`.{member}` fails when `{name}` is missing"),
             format!("write `({name} ?? …).{member}` with a value to take instead"),

@@ -127,7 +127,8 @@ fn requests_show_what_arrived() {
         ("path_of(request)", "/v1/reports/7"),
         (r#"[1].map(|x| request.method)[0]"#, "POST"),
     ] {
-        let text = format!("fn on_request(request) {{ tag(\"value\", {{ {expression} }}); }} fn path_of(request) {{ request.path }}");
+        let text =
+            format!("fn on_request(request) {{ tag(\"value\", {{ {expression} }}); }} fn path_of(request) {{ request.path }}");
         let decision = Files::new().rule("test", &text).run(Hook::Request, &request);
         assert_eq!(told(&decision), [format!("tag value={value} @rules/test.rhai:1")], "{expression}");
     }
@@ -169,7 +170,8 @@ fn claims_show_what_the_token_says() {
         ("let plans = #{ pro: #{ limit: 600 } }; plans[claims.plan].limit", "600"),
         ("`${claims.plan}:${claims.quota}`", "pro:10"),
     ] {
-        let text = format!("fn on_request(claims) {{ tag(\"value\", {{ {expression} }}); }} fn plan_of(claims) {{ claims.plan }}");
+        let text =
+            format!("fn on_request(claims) {{ tag(\"value\", {{ {expression} }}); }} fn plan_of(claims) {{ claims.plan }}");
         assert_eq!(told(&decide(&text, &claims)), [format!("tag value={value} @rules/test.rhai:1")], "{expression}");
     }
     assert_eq!(say(r#"tag("nobody", claims.is_empty())"#, &Value::Null), ["tag nobody=true @rules/test.rhai:1"]);
@@ -220,8 +222,12 @@ fn hooks_take_parameters_by_name_in_any_order() {
         let decision = Files::new().rule("test", &text).run(hook, &request);
         assert_eq!(told(&decision), [format!("tag ran={} @rules/test.rhai:1", uses.len())], "{text}");
     }
-    let text = "fn on_request(claims, request) { tag(\"swapped\", request.path + claims.plan); let c = claims; let r = request; }";
-    assert_eq!(told(&Files::new().rule("test", text).run(Hook::Request, &request)), ["tag swapped=/v1/orders/7pro @rules/test.rhai:1"]);
+    let text =
+        "fn on_request(claims, request) { tag(\"swapped\", request.path + claims.plan); let c = claims; let r = request; }";
+    assert_eq!(
+        told(&Files::new().rule("test", text).run(Hook::Request, &request)),
+        ["tag swapped=/v1/orders/7pro @rules/test.rhai:1"]
+    );
 }
 
 #[test]
@@ -294,23 +300,29 @@ fn libraries_are_namespaces_with_places_of_their_own() {
 
 #[test]
 fn a_rule_may_have_functions_named_like_a_librarys() {
-    let files = Files::new()
-        .library("plans", "fn limit_for(plan) { helper() }\nfn helper() { 7 }")
-        .rule("a", "fn on_request(claims) { tag(\"theirs\", plans::limit_for(\"x\")); tag(\"mine\", helper()); }\nfn helper() { 1 }");
-    assert_eq!(told(&files.run(Hook::Request, &Request::by(&ann()))), ["tag theirs=7 @rules/a.rhai:1", "tag mine=1 @rules/a.rhai:1"]);
+    let files = Files::new().library("plans", "fn limit_for(plan) { helper() }\nfn helper() { 7 }").rule(
+        "a",
+        "fn on_request(claims) { tag(\"theirs\", plans::limit_for(\"x\")); tag(\"mine\", helper()); }\nfn helper() { 1 }",
+    );
+    assert_eq!(
+        told(&files.run(Hook::Request, &Request::by(&ann()))),
+        ["tag theirs=7 @rules/a.rhai:1", "tag mine=1 @rules/a.rhai:1"]
+    );
 }
 
 #[test]
 fn a_rollout_is_stable_and_about_as_large_as_asked() {
     let book = Files::new().rule("canary", "fn on_request(claims) { tag(\"in\", in_rollout(claims.sub, 5)); }").book();
-    let is_in = |n: u32| told(&Request::by(&json!({ "sub": format!("u-{n}") })).through(&book, Hook::Request))[0].contains("true");
+    let is_in =
+        |n: u32| told(&Request::by(&json!({ "sub": format!("u-{n}") })).through(&book, Hook::Request))[0].contains("true");
     let members: Vec<bool> = (0..4_000).map(is_in).collect();
     let share = members.iter().filter(|member| **member).count();
     assert!((140..=260).contains(&share), "{share} of 4000 at 5 %");
     assert!((0..50).all(|n| is_in(n) == members[n as usize]));
     let other = Files::new().rule("other", "fn on_request(claims) { tag(\"in\", in_rollout(claims.sub, 5)); }").book();
-    let others: Vec<bool> =
-        (0..4_000).map(|n| told(&Request::by(&json!({ "sub": format!("u-{n}") })).through(&other, Hook::Request))[0].contains("true")).collect();
+    let others: Vec<bool> = (0..4_000)
+        .map(|n| told(&Request::by(&json!({ "sub": format!("u-{n}") })).through(&other, Hook::Request))[0].contains("true"))
+        .collect();
     assert_ne!(members, others, "another rule rolls out to other people");
     assert_eq!(say("tag(\"in\", in_rollout((), 99.5))", &ann()), ["tag in=false @rules/test.rhai:1"]);
     assert_eq!(say("tag(\"in\", in_rollout((), 100))", &ann()), ["tag in=true @rules/test.rhai:1"]);

@@ -39,7 +39,10 @@ fn each_plan_has_its_limit_and_its_servers() {
     let with = |claims: Value| on(Hook::Request, &Request::by(&claims));
     assert_eq!(with(json!({ "sub": "u", "org": "initech", "plan": "free" })), ["throttle initech 60 per 60s"]);
     assert_eq!(with(json!({ "sub": "u", "org": "initech", "plan": "pro" })), ["throttle initech 600 per 60s"]);
-    assert_eq!(with(json!({ "sub": "u", "org": "acme", "plan": "enterprise" })), ["route_to dedicated", "throttle acme 6000 per 60s"]);
+    assert_eq!(
+        with(json!({ "sub": "u", "org": "acme", "plan": "enterprise" })),
+        ["route_to dedicated", "throttle acme 6000 per 60s"]
+    );
     assert_eq!(with(json!({ "sub": "u" })), ["throttle u 60 per 60s"]);
     assert_eq!(with(json!({ "sub": "u", "plan": "platinum" })), ["throttle u 60 per 60s"]);
 }
@@ -76,5 +79,8 @@ fn answers_are_billed_and_failures_are_free() {
     let mut refused = pro.answered(429, 90);
     refused.response.upstream = None;
     assert!(on(Hook::Complete, &refused).is_empty());
-    assert_eq!(on(Hook::Complete, &Request::by(&Value::Null).answered(200, 0))[0], "meter api_calls +1 endpoint=orders plan=free");
+    assert_eq!(
+        on(Hook::Complete, &Request::by(&Value::Null).answered(200, 0))[0],
+        "meter api_calls +1 endpoint=orders plan=free"
+    );
 }

@@ -62,7 +62,15 @@ pub(super) fn location(url: &str) -> Result<HeaderValue, String> {
 /// A header that rules may edit: those that frame the message or name the host belong to the gateway.
 pub(in crate::rules) fn header_name(name: &str) -> Result<HeaderName, String> {
     const OURS: [&str; 10] = [
-        "connection", "content-length", "host", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+        "connection",
+        "content-length",
+        "host",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
         "expect",
     ];
     let parsed = HeaderName::from_bytes(name.as_bytes())
@@ -211,10 +219,13 @@ mod tests {
 
     #[test]
     fn spans_of_time() {
-        for (text, seconds) in [("1s", 1), ("10s", 10), ("1m", 60), ("60m", 3_600), ("1h", 3_600), ("1d", 86_400), ("31d", LONGEST)] {
+        for (text, seconds) in
+            [("1s", 1), ("10s", 10), ("1m", 60), ("60m", 3_600), ("1h", 3_600), ("1d", 86_400), ("31d", LONGEST)]
+        {
             assert_eq!(period(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
-        for text in ["", "1", "m", "0m", "-1m", "+1m", "1 m", "1 minit", "1M", "1.5h", "32d", "99999999999999999999d", "1é", "é"] {
+        for text in ["", "1", "m", "0m", "-1m", "+1m", "1 m", "1 minit", "1M", "1.5h", "32d", "99999999999999999999d", "1é", "é"]
+        {
             assert!(period(text).is_err(), "{text}");
         }
     }
@@ -230,7 +241,19 @@ mod tests {
     #[test]
     fn headers_that_frame_a_message_are_ours() {
         assert!(header_name("X-Org").is_ok_and(|name| name == "x-org"));
-        for name in ["Host", "content-length", "Transfer-Encoding", "connection", "upgrade", "TE", "trailer", "", "x y", "x_org", "x\r\ny"] {
+        for name in [
+            "Host",
+            "content-length",
+            "Transfer-Encoding",
+            "connection",
+            "upgrade",
+            "TE",
+            "trailer",
+            "",
+            "x y",
+            "x_org",
+            "x\r\ny",
+        ] {
             assert!(header_name(name).is_err(), "{name:?}");
         }
     }

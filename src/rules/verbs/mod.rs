@@ -3,7 +3,9 @@
 mod arguments;
 mod register;
 
-pub(super) use arguments::{body, burst, header_name, in_percent, limit, period, quantity, reason, redirect_status, response_status, status};
+pub(super) use arguments::{
+    body, burst, header_name, in_percent, limit, period, quantity, reason, redirect_status, response_status, status,
+};
 pub(super) use register::register;
 
 use crate::model::Hook;
@@ -39,7 +41,20 @@ pub(super) const IN_ROLLOUT: Verb = verb("in_rollout", ALWAYS, false);
 
 /// Every verb there is.
 pub(super) const VERBS: [Verb; 15] = [
-    DENY, ALLOW, ROUTE_TO, THROTTLE, METER, SET_HEADER, REMOVE_HEADER, REDIRECT, RESPOND, TAG, LOG_INFO, LOG_WARN, LOG_ERROR, PRINT,
+    DENY,
+    ALLOW,
+    ROUTE_TO,
+    THROTTLE,
+    METER,
+    SET_HEADER,
+    REMOVE_HEADER,
+    REDIRECT,
+    RESPOND,
+    TAG,
+    LOG_INFO,
+    LOG_WARN,
+    LOG_ERROR,
+    PRINT,
     IN_ROLLOUT,
 ];
 

@@ -6,8 +6,8 @@ use siphasher::sip::SipHasher13;
 
 use super::arguments::{self, header_name, in_percent, key, label, limit, location, log_line, period, quantity, reason};
 use super::{
-    ALLOW, DENY, LOG_ERROR, LOG_INFO, LOG_WARN, METER, PRINT, REDIRECT, REMOVE_HEADER, RESPOND, ROUTE_TO, SET_HEADER, TAG, THROTTLE,
-    Verb,
+    ALLOW, DENY, LOG_ERROR, LOG_INFO, LOG_WARN, METER, PRINT, REDIRECT, REMOVE_HEADER, RESPOND, ROUTE_TO, SET_HEADER, TAG,
+    THROTTLE, Verb,
 };
 use crate::model::{Dimensions, Draw, Effect, Line, LogLevel, Name};
 use crate::rules::evaluation::{Evaluation, running};
@@ -45,8 +45,12 @@ pub(in crate::rules) fn register(engine: &mut Engine) {
         .register_fn("redirect", |call: Call<'_>, status: INT, url: Text| redirect(&call, status, &url))
         .register_fn("respond", |call: Call<'_>, status: INT, body: Text| respond(&call, status, &body));
     engine
-        .register_fn("throttle", |call: Call<'_>, who: Text, most: INT, per: Text| throttle(&call, &who.into(), &most.into(), &per, None))
-        .register_fn("throttle", |call: Call<'_>, who: Dynamic, most: Dynamic, per: Text| throttle(&call, &who, &most, &per, None))
+        .register_fn("throttle", |call: Call<'_>, who: Text, most: INT, per: Text| {
+            throttle(&call, &who.into(), &most.into(), &per, None)
+        })
+        .register_fn("throttle", |call: Call<'_>, who: Dynamic, most: Dynamic, per: Text| {
+            throttle(&call, &who, &most, &per, None)
+        })
         .register_fn("throttle", |call: Call<'_>, who: Dynamic, most: Dynamic, per: Text, options: Map| {
             throttle(&call, &who, &most, &per, Some(&options))
         });
@@ -98,9 +102,7 @@ fn route_to(call: &Call<'_>, upstream: &str) -> Done {
 }
 
 fn redirect(call: &Call<'_>, status: INT, url: &str) -> Done {
-    record(call, &REDIRECT, |_| {
-        Ok(Effect::Redirect { status: arguments::redirect_status(status)?, location: location(url)? })
-    })
+    record(call, &REDIRECT, |_| Ok(Effect::Redirect { status: arguments::redirect_status(status)?, location: location(url)? }))
 }
 
 fn respond(call: &Call<'_>, status: INT, body: &str) -> Done {
