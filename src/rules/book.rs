@@ -15,7 +15,7 @@ use crate::model::{Caller, Decision, Evaluated, Evaluation as Ran, Facts, Fault,
 
 /// All rules of a configuration, compiled and never changed; a reload makes a new one.
 pub struct RuleBook {
-    engine: Engine,
+    engine: Arc<Engine>,
     rules: Vec<Arc<Rule>>,
     cards: Vec<RuleCard>,
     words: Arc<Words>,
@@ -61,7 +61,7 @@ impl RuleBook {
             return (None, problems);
         }
         let book = Self {
-            engine,
+            engine: Arc::new(engine),
             cards: compiled.iter().map(|rule| rule.card.clone()).collect(),
             rules: compiled,
             words: Arc::new(Words::new(vocabulary)),
@@ -138,18 +138,19 @@ impl RuleBook {
         evaluation.body_bytes_in = body_bytes_in;
         evaluation::begin(evaluation);
 
-        let mut decision = Decision::default();
-        let mut runner = Runner::new(&self.engine, self.machine);
-        let mut now = (self.clock)();
-        for (index, rule, body) in std::iter::once(first).chain(chosen) {
-            budget::refill(&self.limits, now, self.clock);
-            let (result, ends) = self.step(&mut runner, rule, body, &claims, &mut decision);
-            let began = std::mem::replace(&mut now, (self.clock)());
-            decision.evaluations.push(Ran { rule: index, result, took: now.saturating_sub(began) });
-            if ends {
-                break;
+        let mut decision = Decision { evaluations: Vec::with_capacity(set.of(hook).len()), ..Decision::default() };
+        Runner::with(&self.engine, self.machine, |runner| {
+            let mut now = (self.clock)();
+            for (index, rule, body) in std::iter::once(first).chain(chosen) {
+                budget::refill(&self.limits, now, self.clock);
+                let (result, ends) = self.step(runner, rule, body, &claims, &mut decision);
+                let began = std::mem::replace(&mut now, (self.clock)());
+                decision.evaluations.push(Ran { rule: index, result, took: now.saturating_sub(began) });
+                if ends {
+                    break;
+                }
             }
-        }
+        });
         decision.entries = evaluation::finish().map_or_else(Vec::new, |evaluation| evaluation.entries);
         decision
     }
@@ -157,7 +158,7 @@ impl RuleBook {
     /// Runs one rule; says how it ended and whether later rules are not run.
     fn step(
         &self,
-        runner: &mut Runner<'_>,
+        runner: &mut Runner,
         rule: &Arc<Rule>,
         body: &Body,
         claims: &Prepared,
@@ -166,6 +167,9 @@ impl RuleBook {
         let before = evaluation::running(|evaluation| evaluation.turn_to(rule)).unwrap_or_default();
         let ending = runner.run(body);
         let ended = evaluation::running(|evaluation| evaluation.ended).unwrap_or_default();
+        if ended || !matches!(ending, Ending::Done) {
+            runner.renew();
+        }
         let (result, fault) = match ending {
             Ending::Done => return (Evaluated::Ok, ended && !rule.is_shadow()),
             // The verb that ended the rule is recorded; what its script did afterwards does not matter.

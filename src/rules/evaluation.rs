@@ -4,7 +4,7 @@ use std::sync::Arc;
 use rhai::{Dynamic, EvalAltResult, NativeCallContext};
 
 use super::claims::Prepared;
-use super::objects::{Field, Object, failure};
+use super::objects::{Field, failure};
 use super::program::Rule;
 use super::vocabulary::Words;
 use crate::model::{Effect, Entry, Facts, Fault, Hook, LogLevel, Name, ResponseFacts};
@@ -56,19 +56,17 @@ pub(super) fn finish() -> Option<Evaluation> {
     RUNNING.with(RefCell::take)
 }
 
-/// What a name means that is no local variable: a constant, or a property of a hook's parameter (`link` turns `claims.plan` into one
-/// variable of that name, which is a fifth of the cost of a property).
+/// What a name means that is no local variable: a constant, or a property of a hook's parameter that `link` made a variable of.
 pub(super) fn lookup(name: &str) -> Result<Option<Dynamic>, Box<EvalAltResult>> {
     RUNNING.with(|slot| {
         let slot = slot.borrow();
         let Some(evaluation) = slot.as_ref() else { return Ok(None) };
-        match name.split_once('.') {
+        if let Some(claim) = name.strip_prefix("claims.") {
+            return Ok(Some(evaluation.claims.value(claim)));
+        }
+        match Field::of_variable(name) {
+            Some(field) => field.value(evaluation).map(Some).map_err(failure),
             None => Ok(evaluation.rule.constant(name).cloned()),
-            Some(("claims", claim)) => Ok(Some(evaluation.claims.value(claim))),
-            Some((object, field)) => match Object::named(object).and_then(|object| Field::of(object, field)) {
-                Some(field) => field.value(evaluation).map(Some).map_err(failure),
-                None => Ok(None),
-            },
         }
     })
 }

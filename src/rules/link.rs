@@ -2,12 +2,12 @@ use std::collections::BTreeMap;
 
 use rhai::{BinaryExpr, Expr, FlowControl, FnCallExpr, FnCallHashes, ImmutableString, Namespace, Stmt};
 
-use super::objects::Object;
+use super::objects::{Field, Object};
 
 /// Prepares the body of a hook for running:
 ///
-/// - `claims.plan` becomes one variable of that name, which the engine's variable callback serves: a fifth of the cost of calling a
-///   getter, and most of what rules do;
+/// - `claims.plan` and `request.path` become one variable each, which the engine's variable callback serves: a fifth of the cost
+///   of calling a getter, and most of what rules do;
 /// - `plans::limit_for(…)` becomes a call within the program: Rhai would build another machine for each call into a module.
 ///
 /// The meaning stays: both work without this pass, only slower, and still do so inside helpers and closures.
@@ -123,16 +123,19 @@ impl Linker<'_> {
         let Expr::Variable(root, _, _) = &chain.lhs else { return None };
         let object = self.parameter(&root.1).filter(|_| root.2.is_empty())?;
         let variable = |name: &ImmutableString, at| {
-            let name = ImmutableString::from(format!("{}.{name}", object.name()));
-            Expr::Variable((None, name, Namespace::NONE, 0).into(), None, at)
+            let name = match object {
+                Object::Claims => format!("claims.{name}"),
+                other => Field::variable(other, name)?,
+            };
+            Some(Expr::Variable((None, name.into(), Namespace::NONE, 0).into(), None, at))
         };
         match &mut chain.rhs {
-            Expr::Property(property, _) => Some(variable(&property.2, position)),
-            Expr::StringConstant(name, _) if object == Object::Claims => Some(variable(name, position)),
+            Expr::Property(property, _) => variable(&property.2, position),
+            Expr::StringConstant(name, _) if object == Object::Claims => variable(name, position),
             Expr::Dot(next, _, _) | Expr::Index(next, _, _) => {
                 next.lhs = match &next.lhs {
-                    Expr::Property(property, _) => variable(&property.2, position),
-                    Expr::StringConstant(name, _) if object == Object::Claims => variable(name, position),
+                    Expr::Property(property, _) => variable(&property.2, position)?,
+                    Expr::StringConstant(name, _) if object == Object::Claims => variable(name, position)?,
                     _ => return None,
                 };
                 Some(std::mem::take(&mut chain.rhs))

@@ -92,6 +92,20 @@ fn number(value: u64) -> Dynamic {
 }
 
 impl Field {
+    /// The name of the variable that stands for the property in a linked body: a sign and a letter, found without comparing texts.
+    pub(super) fn variable(object: Object, name: &str) -> Option<String> {
+        let index = FIELDS.iter().position(|field| field.object == object && field.name == name)?;
+        Some(format!("#{}", char::from(b'a' + u8::try_from(index).ok()?)))
+    }
+
+    /// The property that a variable of this name stands for.
+    pub(super) fn of_variable(name: &str) -> Option<&'static Self> {
+        match name.as_bytes() {
+            [b'#', letter] => FIELDS.get(usize::from(letter.checked_sub(b'a')?)),
+            _ => None,
+        }
+    }
+
     pub(super) fn of(object: Object, name: &str) -> Option<&'static Self> {
         FIELDS.iter().find(|field| field.object == object && field.name == name)
     }
