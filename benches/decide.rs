@@ -1,6 +1,8 @@
 //! What the rules cost. Budget: 1 µs per hook of a shipped rule on the bytecode machine, a warm token, one thread.
 //!
-//! Compare within one run: `idle` is what a hook costs that does nothing.
+//! Compare within one run: `idle` is what a hook costs that does nothing, two looks at the clock included. On a 2-core virtual
+//! machine that others used as well (Rhai 1.27, no LTO, fastest of many short batches): idle 0.22 µs, one comparison and `route_to`
+//! 0.8, a library function and `throttle` 1.35, a role and `allow` 1.25, two meters with two dimensions 2.8.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 

@@ -33,8 +33,9 @@ pub(super) fn panicked(rule: &Rule) -> Fault {
 }
 
 fn excerpt(rule: &Rule, place: &Place, position: Position) -> String {
+    let called = if place.file == rule.card.file { String::new() } else { format!("\ncalled by {}", rule.card.file) };
     match position.line().and_then(|line| rule.files.line(line)) {
-        Some(line) => format!("{}:{} | {}", place.file, place.line, line.trim()),
+        Some(line) => format!("{}:{} | {}{called}", place.file, place.line, line.trim()),
         None => place.file.to_string(),
     }
 }

@@ -1,7 +1,7 @@
 //! What shall happen? The only home of Rhai.
 //!
-//! A rule is a file with functions of three names, its hooks. They see [objects](objects) that cannot be changed and call
-//! [verbs](verbs) that record what shall happen; nothing else comes out of a script. `docs/rules.md` is the reference for authors.
+//! A rule is a file with functions of three names, its hooks. They see `objects` that cannot be changed and call
+//! `verbs` that record what shall happen; nothing else comes out of a script. `docs/rules.md` is the reference for authors.
 //!
 //! In reading order: [`Vocabulary`] (the names of the configuration that rules may use), `parse`, `lint` and `compile` (texts become
 //! [`RuleBook`]), `link` (what is made faster on the way), `sandbox` and `budget` (what a script cannot do), `evaluation` and

@@ -86,7 +86,10 @@ fn a_fault_in_a_library_names_the_librarys_line() {
         .rule("test", "fn on_request(claims) {\n    throttle(claims.sub, plans::limit_for(claims.quota), \"1m\");\n}\n");
     let fault = files.run(Hook::Request, &Request::by(&json!({ "sub": "u-1" }))).failed.unwrap();
     assert_eq!(fault.place.to_string(), "rules/lib/plans.rhai:3");
-    assert_eq!(fault.text, "`+` cannot take nothing and an integer\nrules/lib/plans.rhai:3 | quota + 1");
+    assert_eq!(
+        fault.text,
+        "`+` cannot take nothing and an integer\nrules/lib/plans.rhai:3 | quota + 1\ncalled by rules/test.rhai"
+    );
 }
 
 #[test]
