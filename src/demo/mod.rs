@@ -10,6 +10,7 @@ mod ports;
 mod remote;
 mod services;
 mod token;
+mod tour;
 mod web;
 
 pub use issuer::{APPLICATION_ID, ISSUER, Issuer, TENANT_ID};
@@ -18,6 +19,7 @@ pub use ports::{PortTaken, Ports};
 pub use remote::{MintError, mint_remotely};
 pub use services::Services;
 pub use token::MintRequest;
+pub use tour::{Ink, Tour, TourError};
 
 use std::io;
 

@@ -58,7 +58,7 @@ fn answer(service: &str, request: &Request<Bytes>) -> Response<Full<Bytes>> {
     let (name, value) = match (request.method(), path) {
         (_, "/v1/orders/fail") => {
             status = StatusCode::INTERNAL_SERVER_ERROR;
-            ("error", json!("the orders database is away"))
+            ("error", json!("database unreachable"))
         }
         (&Method::POST, path) if path.starts_with("/v1/") => {
             status = StatusCode::CREATED;
