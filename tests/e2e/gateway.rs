@@ -178,6 +178,8 @@ listeners:
   - address: 127.0.0.1:@PORT
 admin:
   address: 127.0.0.1:@ADMIN
+server:
+  grace: 1s
 identity:
   issuers:
     - name: third-party
@@ -199,7 +201,7 @@ upstreams:
     servers: ["http://@DEDICATED"]
 routes:
   - name: orders
-    match: { path: /v1/orders/** }
+    match: { path: /v1/** }
     auth: required
     upstream: shared
 rules:
