@@ -91,7 +91,8 @@ async fn a_token_of_a_third_party_decides_where_a_request_goes_how_often_and_wha
     assert_eq!(gateway.usage(), expected);
 }
 
-#[tokio::test]
+// Several threads: waiting for the program's end blocks one of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_under_load_loses_no_line_of_an_answered_call() {
     let provider = Provider::start();
     let services = Services::start([anywhere(); 3]).unwrap();
