@@ -39,7 +39,7 @@ fn the_demo_makes_its_tour_with_the_shipped_rules_and_stops_within_a_second() {
     }
     let token = Command::new(env!("CARGO_BIN_EXE_tollgate"))
         .args(["token", "mint", "--plan", "pro", "--role", "admin", "--org", "acme"])
-        .args(["--issuer", &format!("http://127.0.0.1:{issuer}")])
+        .args(["--issuer-url", &format!("http://127.0.0.1:{issuer}")])
         .output()
         .unwrap();
     assert_eq!(String::from_utf8_lossy(&token.stdout).trim().split('.').count(), 3, "{}", String::from_utf8_lossy(&token.stderr));

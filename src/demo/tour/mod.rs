@@ -30,7 +30,9 @@ pub struct Tour<'a> {
     pub demo: &'a Demo,
     /// How the reader calls this program: `target/release/tollgate`.
     pub command: &'a str,
-    /// What `tollgate usage --by account,meter` prints.
+    /// What the reader types for the usage report, which has to name the demo's own ledger.
+    pub usage_command: &'a str,
+    /// What that prints.
     pub usage: &'a dyn Fn() -> String,
     /// How to print.
     pub ink: Ink,
@@ -100,7 +102,7 @@ impl Tour<'_> {
     fn tokens(&self, page: &mut Page<'_>) -> Result<Tokens, TourError> {
         page.heading(0, "Tokens, to try every line below yourself")?;
         let issuer = self.demo.issuer.url();
-        let elsewhere = if issuer.ends_with(":9011") { String::new() } else { format!(" --issuer {issuer}") };
+        let elsewhere = if issuer.ends_with(":9011") { String::new() } else { format!(" --issuer-url {issuer}") };
         let mut take = |variable: &str, org: &str, plan: &str, role: Option<&str>| -> Result<String, TourError> {
             let mut request = MintRequest::of(org, plan);
             let mut flags = format!("--plan {plan} --org {org}");
@@ -209,7 +211,7 @@ impl Tour<'_> {
         // The ledger commits in groups; the last call is a few milliseconds old.
         std::thread::sleep(Duration::from_millis(50));
         let usage = (self.usage)();
-        page.command(&format!("{} usage --by account,meter", self.command))?;
+        page.command(self.usage_command)?;
         page.text(&usage)?;
         page.blank()?;
         let unexpected = |wanted: &str| TourError::Unexpected {
