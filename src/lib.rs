@@ -2,6 +2,7 @@
 
 pub mod billing;
 pub mod config;
+pub mod demo;
 pub mod gateway;
 pub mod identity;
 pub mod metrics;

@@ -1,0 +1,45 @@
+# `make demo` shows it, `make test` proves it. Nothing is downloaded except through cargo, apt-get, npm and pip, by package name.
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+# promtool may have been unpacked here, see scripts/install-missing.
+export PATH := $(CURDIR)/target/tools:$(PATH)
+
+.PHONY: help demo test check bench side-by-side advisories
+help:
+	@echo "make demo          build, then a guided tour on loopback        (ARGS='--port 8081')"
+	@echo "make test          everything, with a third-party identity provider"
+	@echo "make check         format, lints, licences"
+	@echo "make bench         micro-benchmarks"
+	@echo "make side-by-side  the same job on bare pingora, nginx, HAProxy and Envoy"
+	@echo "make advisories    known vulnerabilities; needs the open internet"
+
+demo:
+	scripts/install-missing build
+	cargo build --release --locked --bin tollgate
+	@$(TARGET)/release/tollgate demo $(ARGS)
+
+test:
+	scripts/install-missing build
+	scripts/install-missing test
+	npm ci --prefix tests/e2e/provider --no-fund --no-audit
+	cargo test --locked
+
+check:
+	scripts/install-missing build
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
+	cargo deny --locked check --hide-inclusion-graph bans licenses sources
+
+bench:
+	scripts/install-missing build
+	cargo bench --locked
+
+side-by-side:
+	scripts/install-missing build
+	scripts/install-missing side-by-side
+	python3 benches/side_by_side/run.py $(ARGS)
+
+advisories:
+	cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
+	cargo deny check advisories
