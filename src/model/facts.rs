@@ -38,17 +38,13 @@ impl Facts {
 pub struct RequestId([u8; Self::LENGTH]);
 
 impl RequestId {
-    const LENGTH: usize = 26;
+    const LENGTH: usize = ulid::ULID_LEN;
 
-    /// Crockford base 32 of 48 bits of Unix milliseconds and 80 bits of `randomness`.
+    /// From the Unix milliseconds of `at` and 80 bits of `randomness`.
     pub fn new(at: Moment, randomness: u128) -> Self {
-        const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-        let mut rest = (at.unix().as_millis() << 80) | (randomness & ((1 << 80) - 1));
-        let mut text = [b'0'; Self::LENGTH];
-        for slot in text.iter_mut().rev() {
-            *slot = ALPHABET.get((rest & 31) as usize).copied().unwrap_or(b'0');
-            rest >>= 5;
-        }
+        let milliseconds = u64::try_from(at.unix().as_millis()).unwrap_or(u64::MAX);
+        let mut text = [0; Self::LENGTH];
+        ulid::Ulid::from_parts(milliseconds, randomness).array_to_str(&mut text);
         Self(text)
     }
 

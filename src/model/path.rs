@@ -69,6 +69,11 @@ impl CanonicalPath {
         Ok(Self(spelled))
     }
 
+    /// Stands for the path of a request that was refused before its path was read; no route matches it.
+    pub fn unknown() -> Self {
+        Self("-".to_owned())
+    }
+
     /// The canonical spelling.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,1 +1,11 @@
-//! Where does it go?
+//! Where does it go? Which route a request matches, which servers an upstream has, and whose turn it is.
+
+mod pattern;
+mod pool;
+mod resolve;
+mod router;
+
+pub use pattern::{HostPattern, PathPattern};
+pub use pool::{Pick, Pool, Tried};
+pub use resolve::{Pools, keep_resolved};
+pub use router::Router;
