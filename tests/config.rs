@@ -189,7 +189,7 @@ fn texts_that_are_not_a_configuration_have_a_place_too() {
         ("version: [1\n", "config::syntax", (1, 10)),
         ("version: 1\n? \"a\n  b\"\n: 2\n", "config::syntax", (2, 3)),
         ("version: &v [*v]\n", "config::syntax", (1, 14)),
-        (&("[".repeat(20) + &"]".repeat(20)), "config::too-large", (1, 17)),
+        (&format!("{}{}", "[".repeat(20), "]".repeat(20)), "config::too-large", (1, 17)),
         (&"#".repeat(2 << 20), "config::too-large", (1, 1)),
     ];
     for (text, code, place) in cases {
@@ -392,7 +392,7 @@ proptest! {
     fn no_surroundings_bring_a_secret_into_the_open(before in scraps(), after in scraps(), comment in "#?") {
         let text = format!("{before}\n{comment}  hmac_secrets:\n{comment}    - written-in-plain-text\n{after}");
         let found = parsed(&text).map_or_else(|problems| problems, |loaded| loaded.warnings);
-        let report = render(&found, Style::default()) + &render_json(&found);
+        let report = render(&found, Style::default()) + render_json(&found).as_str();
         prop_assert!(!report.contains("written-in-plain-text"), "{}", report);
     }
 

@@ -50,6 +50,10 @@ impl Store {
     /// Opens or creates the file and takes the next epoch.
     pub(super) fn open(path: &Path) -> Result<Self, LedgerError> {
         let unreadable = |source| LedgerError::Unreadable { path: path.to_owned(), source };
+        // One folder is made, as the default needs it; a longer path that is not there is a slip of the pen.
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
+            fs::create_dir(folder).map_err(unreadable)?;
+        }
         // Usage is nobody else's business; SQLite gives its other two files the rights of this one.
         match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(unreadable(error)),
@@ -231,12 +235,25 @@ fn connect(path: &Path) -> Result<Connection, Fault> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(BUSY)?;
     check(&connection, path)?;
-    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    let mode = use_log(&connection)?;
     if mode != "wal" {
         return Err(Fault::NoWal);
     }
     connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;")?;
     Ok(connection)
+}
+
+/// Switching to the log needs the file for itself, and SQLite does not wait for that as it waits for other locks: of several
+/// gateways that start on a new file at once, all but one have to ask again.
+fn use_log(connection: &Connection) -> Result<String, rusqlite::Error> {
+    let mut left = 100;
+    loop {
+        match connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)) {
+            Err(error) if left > 0 && error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => left -= 1,
+            outcome => return outcome,
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// The same file again, after a failure; it is never made anew.

@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn what_two_readers_may_understand_differently_is_refused() {
-        let deep = |depth: usize| format!("{}{}", r#"{"a":"#.repeat(depth), "1") + &"}".repeat(depth);
+        let deep = |depth: usize| format!("{}{}", r#"{"a":"#.repeat(depth), "1") + "}".repeat(depth).as_str();
         assert!(object(deep(32).as_bytes()).is_ok());
         for text in [
             r#"{"sub":"a","sub":"b"}"#,

@@ -84,7 +84,8 @@ impl Seen {
     pub(super) fn new(tokens: usize) -> Self {
         let random = || RandomState::new().build_hasher().finish();
         Self {
-            tokens: Cache::with_weighter(tokens, tokens as u64 * BYTES_PER_TOKEN, Weight),
+            // The first number is what room is made for at the start; the second is the bound.
+            tokens: Cache::with_weighter(tokens.min(4_096), tokens as u64 * BYTES_PER_TOKEN, Weight),
             hasher: SipHasher13::new_with_keys(random(), random()),
         }
     }

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rhai::Engine;
 
@@ -8,6 +9,7 @@ use super::compile::{Compiled, compile};
 use super::evaluation::{self, Evaluation};
 use super::machine::{Ending, Machine, Runner};
 use super::program::{Body, Rule, RuleCard};
+use super::recall::Recorded;
 use super::vocabulary::{Vocabulary, Words};
 use super::{Clock, budget, fault};
 use crate::model::settings::{OnError, RuleLimits, Rules};
@@ -133,6 +135,7 @@ impl RuleBook {
         });
         let Some(first) = chosen.next() else { return Decision::default() };
         let claims = Prepared::of(caller, &self.nobody);
+        let pages = claims.recall.of(&self.words, self.rules.len());
         let mut evaluation = Evaluation::new(hook, facts, route, Arc::clone(&claims), &self.words, first.1);
         evaluation.response = response.cloned();
         evaluation.body_bytes_in = body_bytes_in;
@@ -142,8 +145,15 @@ impl RuleBook {
         Runner::with(&self.engine, self.machine, |runner| {
             let mut now = (self.clock)();
             for (index, rule, body) in std::iter::once(first).chain(chosen) {
+                if let Some(recorded) = pages.recall(index, hook).filter(|recorded| evaluation::repeat(recorded)) {
+                    decision.evaluations.push(Ran { rule: index, result: Evaluated::Ok, took: Duration::ZERO });
+                    if recorded.ends { break } else { continue }
+                }
                 budget::refill(&self.limits, now, self.clock);
                 let (result, ends) = self.step(runner, rule, body, &claims, &mut decision);
+                if body.knows_only_claims && result == Evaluated::Ok {
+                    pages.remember(index, hook, Recorded { entries: evaluation::recorded_by_last(), ends });
+                }
                 let began = std::mem::replace(&mut now, (self.clock)());
                 decision.evaluations.push(Ran { rule: index, result, took: now.saturating_sub(began) });
                 if ends {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use rhai::{Array, Dynamic, INT, Map};
 use serde_json::Value;
 
+use super::recall::Recall;
 use crate::model::{Caller, Claims};
 
 /// The claims of one token as rules see them: converted once per token, shared by all its requests, never changed.
@@ -11,6 +12,8 @@ use crate::model::{Caller, Claims};
 pub(super) struct Prepared {
     /// Sorted by name. A dozen claims are found faster this way than by hashing.
     values: Vec<(Box<str>, Dynamic)>,
+    /// What rules made of them.
+    pub(super) recall: Recall,
 }
 
 impl Prepared {
@@ -29,7 +32,7 @@ impl Prepared {
     fn convert(values: &serde_json::Map<String, Value>) -> Self {
         let mut values: Vec<_> = values.iter().map(|(name, value)| (name.as_str().into(), dynamic(value))).collect();
         values.sort_by(|a: &(Box<str>, Dynamic), b| a.0.cmp(&b.0));
-        Self { values }
+        Self { values, recall: Recall::default() }
     }
 
     pub(super) fn is_empty(&self) -> bool {

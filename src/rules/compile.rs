@@ -263,6 +263,7 @@ impl Linked {
         let function = functions.iter().find(|function| function.name == hook.name())?;
         let definition = tree.iter_fn_def().find(|definition| definition.name == hook.name())?;
         let mut parameters: Vec<_> = function.parameters.iter().filter_map(|name| Object::named(name)).collect();
+        let knows_only_claims = parameters.iter().all(|object| matches!(object, Object::Claims));
         let mut statements = Vec::new();
         alone(definition).walk(&mut |path| {
             if let [ASTNode::Stmt(statement)] = path {
@@ -277,7 +278,7 @@ impl Linked {
         }
         let tree = AST::new(statements, Arc::clone(&self.functions));
         let bytecode = Arc::new(Compiler::new().compile(&tree));
-        Some(Body { parameters, tree, position: function.body, bytecode })
+        Some(Body { parameters, tree, knows_only_claims, position: function.body, bytecode })
     }
 }
 

@@ -6,6 +6,7 @@ use rhai::{Dynamic, EvalAltResult, NativeCallContext};
 use super::claims::Prepared;
 use super::objects::{Field, failure};
 use super::program::Rule;
+use super::recall::Recorded;
 use super::vocabulary::Words;
 use crate::model::{Effect, Entry, Facts, Fault, Hook, LogLevel, Name, ResponseFacts};
 
@@ -26,6 +27,8 @@ pub(super) struct Evaluation {
     /// The rule that runs now.
     pub(super) rule: Arc<Rule>,
     pub(super) entries: Vec<Entry>,
+    /// How many of the entries are older than the running rule.
+    before: usize,
     /// How many of the entries are log lines.
     log_lines: usize,
     /// The running rule has denied, redirected or responded: whatever its script still does is not recorded.
@@ -54,6 +57,24 @@ pub(super) fn begin(evaluation: Evaluation) {
 /// Ends it.
 pub(super) fn finish() -> Option<Evaluation> {
     RUNNING.with(RefCell::take)
+}
+
+/// Records once more what a rule recorded for this token before. False if there is no room for it; then the rule is run, and says so
+/// itself.
+pub(super) fn repeat(recorded: &Recorded) -> bool {
+    running(|evaluation| {
+        let has_room = evaluation.entries.len() + recorded.entries.len() <= ENTRIES;
+        if has_room {
+            evaluation.entries.extend_from_slice(&recorded.entries);
+        }
+        has_room
+    })
+    .unwrap_or_default()
+}
+
+/// What the rule that ran last recorded.
+pub(super) fn recorded_by_last() -> Box<[Entry]> {
+    running(|evaluation| evaluation.entries.get(evaluation.before..).unwrap_or_default().into()).unwrap_or_default()
 }
 
 /// What a name means that is no local variable: a constant, or a property of a hook's parameter that `link` made a variable of.
@@ -90,6 +111,7 @@ impl Evaluation {
             words: Arc::clone(words),
             rule: Arc::clone(rule),
             entries: Vec::new(),
+            before: 0,
             log_lines: 0,
             ended: false,
         }
@@ -121,7 +143,8 @@ impl Evaluation {
             self.rule = Arc::clone(rule);
         }
         self.ended = false;
-        self.entries.len()
+        self.before = self.entries.len();
+        self.before
     }
 
     /// Tells operators of a failure that does not deny; shadow or not, this is never applied to the request.

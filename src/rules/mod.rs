@@ -5,7 +5,7 @@
 //!
 //! In reading order: [`Vocabulary`] (the names of the configuration that rules may use), `parse`, `lint` and `compile` (texts become
 //! [`RuleBook`]), `link` (what is made faster on the way), `sandbox` and `budget` (what a script cannot do), `evaluation` and
-//! `machine` (one hook of one request), `fault` (what went wrong, for operators).
+//! `machine` and `recall` (one hook of one request), `fault` (what went wrong, for operators).
 
 mod book;
 mod budget;
@@ -19,6 +19,7 @@ mod machine;
 mod objects;
 mod parse;
 mod program;
+mod recall;
 mod sandbox;
 mod text;
 mod verbs;

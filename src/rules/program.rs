@@ -50,6 +50,8 @@ pub(super) struct Body {
     /// Pushed as variables before the body runs; empty if every use was linked.
     pub(super) parameters: Vec<Object>,
     pub(super) tree: AST,
+    /// It takes nothing but `claims`: what it records depends on the token alone.
+    pub(super) knows_only_claims: bool,
     /// Where it begins.
     pub(super) position: Position,
     pub(super) bytecode: Arc<Program<'static>>,

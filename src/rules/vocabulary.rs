@@ -15,6 +15,18 @@ pub struct Vocabulary {
     pub routes: Vec<Name>,
 }
 
+impl Vocabulary {
+    /// The names of a whole configuration.
+    pub fn of(config: &settings::Config) -> Self {
+        Self {
+            upstreams: config.upstreams.iter().map(|upstream| upstream.name.clone()).collect(),
+            meters: config.billing.meters.clone(),
+            claims: config.identity.claims.clone(),
+            routes: config.routes.iter().map(|route| route.name.clone()).collect(),
+        }
+    }
+}
+
 /// What verbs need of the [`Vocabulary`] while requests run.
 #[derive(Debug)]
 pub(super) struct Words {

@@ -209,8 +209,8 @@ fn a_missing_file_is_not_made_by_a_report() {
     let error = read(&path, &Query::default()).unwrap_err().to_string();
     assert_eq!(error, format!("{}: cannot be opened: No such file or directory (os error 2)", path.display()));
     assert!(!path.exists());
-    let error = Store::open(&folder.path().join("no/ledger.db")).map(|_| ()).unwrap_err().to_string();
-    assert!(error.ends_with("no/ledger.db: cannot be opened: No such file or directory (os error 2)"), "{error}");
+    let error = Store::open(&folder.path().join("no/such/ledger.db")).map(|_| ()).unwrap_err().to_string();
+    assert!(error.ends_with("no/such/ledger.db: cannot be opened: No such file or directory (os error 2)"), "{error}");
 }
 
 #[test]

@@ -8,7 +8,8 @@ use crate::config::word::Word;
 use crate::model::settings::{Billing, Identity, Meter, OnFull};
 use crate::model::{Name, Problem};
 
-const DEFAULT_LEDGER: &str = "tollgate-ledger.db";
+/// In a folder of its own: changes beside the configuration are looked at, and the ledger changes all the time.
+const DEFAULT_LEDGER: &str = "data/ledger.db";
 
 /// `billing:` with the claims that name the customer, which identity has to know.
 pub(super) struct Draft<'a> {

@@ -10,7 +10,7 @@ const MEMBERS: [(&str, &str); 8] = [
     ("user_agent", "user_agent"),
     ("client_ip", "client_ip"),
     ("sub", "sub"),
-    ("org", "org"),
+    ("account", "account"),
     ("host", "host"),
     ("path", "path"),
     ("tags", "tags"),
@@ -24,7 +24,7 @@ pub(super) fn lower(top: &Section<'_>, surroundings: &Surroundings<'_>) -> (usiz
         .optional("metrics")
         .and_then(|field| field.section(|section| count(section.optional("max_series_per_metric")?.number(1..=1_000_000))));
     let log = top.optional("access_log").map(|field| field.section(|section| access_log(section, surroundings)));
-    let stdout = AccessLog { output: LogOutput::Stdout, omit: Vec::new() };
+    let stdout = AccessLog { output: LogOutput::Stdout, omit: unasked() };
     (max_series.unwrap_or(2_000), log.unwrap_or(stdout))
 }
 
@@ -36,11 +36,17 @@ fn access_log(section: &Section<'_>, surroundings: &Surroundings<'_>) -> AccessL
             field.one_of(&[("json", ())]);
         }
     }
-    let omit = section.optional("omit").map(Field::items).unwrap_or_default();
+    let listed =
+        |field: Field<'_>| field.items().into_iter().filter_map(|item| Some(item.one_of(&MEMBERS)?.to_owned())).collect();
     AccessLog {
         output: section.optional("output").and_then(|field| output(field, surroundings)).unwrap_or(LogOutput::Stdout),
-        omit: omit.into_iter().filter_map(|field| Some(field.one_of(&MEMBERS)?.to_owned())).collect(),
+        omit: section.optional("omit").map_or_else(unasked, listed),
     }
+}
+
+/// What is left out unless the operator lists something else: query values may be secrets, and are logged only on purpose.
+fn unasked() -> Vec<String> {
+    vec!["query".to_owned()]
 }
 
 fn output(field: Field<'_>, surroundings: &Surroundings<'_>) -> Option<LogOutput> {
