@@ -1,0 +1,37 @@
+use std::sync::Arc;
+
+use super::{AccessLog, Faults};
+use crate::billing::Ledger;
+use crate::identity::KeyRings;
+use crate::metrics::Metrics;
+use crate::model::Rejection;
+use crate::throttling::Throttling;
+use crate::traffic::Pools;
+
+/// What outlives a reload, keyed by name: counters, keys, limits, the ledger.
+pub struct Lasting {
+    /// Every metric.
+    pub metrics: Arc<Metrics>,
+    /// The issuers' keys.
+    pub keys: Arc<KeyRings>,
+    /// What was drawn from which limit.
+    pub throttling: Throttling,
+    /// The bill; `None` without a `billing:` section.
+    pub ledger: Option<Ledger>,
+    /// The upstreams' servers.
+    pub pools: Pools,
+    /// One line per request.
+    pub access_log: AccessLog,
+    /// When each rule's failure was last logged.
+    pub faults: Faults,
+}
+
+impl Lasting {
+    /// Whether usage can be written down, or need not be.
+    pub(super) fn accepts_usage(&self) -> Result<(), Rejection> {
+        match &self.ledger {
+            Some(ledger) if !ledger.accepts() => Err(Rejection::LedgerUnavailable),
+            _ => Ok(()),
+        }
+    }
+}

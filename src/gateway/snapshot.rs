@@ -1,0 +1,195 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::permit::UpstreamEntry;
+use super::{Lasting, clock};
+use crate::identity::Identifier;
+use crate::metrics::{MeterHandles, RouteHandles, RuleHandles};
+use crate::model::settings::{Auth, Config, Route, RouteDefault, Target};
+use crate::model::{Absence, Caller, Ending, Facts, Hook, Moment, Name, Plan, Problem, Rejection, Severity, TokenFault};
+use crate::rules::{RuleBook, RuleSet, Vocabulary};
+use crate::traffic::Router;
+
+/// One configuration, compiled: immutable, loaded once per request and held to its end.
+pub struct Snapshot {
+    /// What it was compiled from.
+    pub config: Config,
+    /// When.
+    pub loaded_at: Moment,
+    /// The compiled rules.
+    pub rules: RuleBook,
+    /// In the order of the rule book.
+    pub rule_handles: Vec<RuleHandles>,
+    /// The meters that `meter()` may name.
+    pub meters: Vec<MeterHandles>,
+    /// For requests that match no route.
+    pub unrouted: RouteHandles,
+    identification: Identification,
+    router: Router,
+    routes: Vec<Arc<RouteEntry>>,
+    upstreams: HashMap<Name, Arc<UpstreamEntry>>,
+}
+
+/// How callers become known.
+#[derive(Clone)]
+pub enum Identification {
+    /// By their tokens.
+    Tokens(Arc<Identifier>),
+    /// By assertion: `tollgate explain --claims` and rule tests.
+    Given(Caller),
+}
+
+/// One route with the rules that run on it and the metrics it counts in.
+#[derive(Debug)]
+pub struct RouteEntry {
+    /// As configured.
+    pub route: Route,
+    /// The rules that run here.
+    pub rules: RuleSet,
+    /// What is counted here.
+    pub handles: RouteHandles,
+}
+
+impl Snapshot {
+    /// Compiles a configuration. On any error nothing that lasts was changed but the pools and keys of upstreams and issuers that
+    /// are new, which harm nobody.
+    ///
+    /// # Errors
+    /// Every error of every rule; warnings come along in both cases.
+    pub fn compile(
+        config: Config,
+        lasting: &Lasting,
+        before: Option<&Snapshot>,
+        given: Option<Caller>,
+    ) -> (Result<Self, ()>, Vec<Problem>) {
+        let (book, mut problems) = RuleBook::compile(&config.rules, &Vocabulary::of(&config), clock::steady);
+        let Some(rules) = book else { return (Err(()), problems) };
+
+        let metrics = &lasting.metrics;
+        let mut meters = Vec::with_capacity(config.billing.meters.len());
+        for meter in &config.billing.meters {
+            let earlier = before.and_then(|before| before.meters.iter().find(|m| m.name() == &meter.name));
+            match metrics.meter(meter, config.max_series_per_metric, earlier) {
+                Ok(handles) => meters.push(handles),
+                Err(error) => problems.push(Problem::error("config::meter-metric", format!("meter `{}`: {error}", meter.name))),
+            }
+        }
+        if problems.iter().any(|problem| problem.severity == Severity::Error) {
+            return (Err(()), problems);
+        }
+
+        let identification = match (given, before) {
+            (Some(caller), _) => Identification::Given(caller),
+            (None, Some(Self { identification: Identification::Tokens(same), config: old, .. }))
+                if old.identity == config.identity =>
+            {
+                Identification::Tokens(Arc::clone(same))
+            }
+            (None, _) => {
+                lasting.keys.follow(&config.identity.issuers);
+                Identification::Tokens(Arc::new(Identifier::new(&config.identity, &lasting.keys)))
+            }
+        };
+        lasting.pools.follow(&config.upstreams);
+        lasting.throttling.set_max_keys(config.throttling.max_keys);
+
+        let entry = |pool: &Arc<crate::traffic::Pool>| {
+            Arc::new(UpstreamEntry { pool: Arc::clone(pool), handles: metrics.upstream(pool.name()) })
+        };
+        let upstreams = lasting.pools.all().iter().map(|(name, pool)| (name.clone(), entry(pool))).collect();
+        let route_entry = |route: &Route| {
+            let rules = rules.select(&route.name);
+            Arc::new(RouteEntry { route: route.clone(), rules, handles: metrics.route(&route.name) })
+        };
+        let routes = config.routes.iter().map(route_entry).collect();
+        let rule_handles = rules
+            .rules()
+            .iter()
+            .map(|card| {
+                let hooks: Vec<Hook> = card.hooks.clone();
+                metrics.rule(&card.name, &hooks, card.mode == crate::model::settings::Mode::Shadow)
+            })
+            .collect();
+        let snapshot = Self {
+            loaded_at: clock::now(),
+            rules,
+            rule_handles,
+            meters,
+            unrouted: metrics.route(&Name::from("")),
+            identification,
+            router: Router::new(&config.routes),
+            routes,
+            upstreams,
+            config,
+        };
+        (Ok(snapshot), problems)
+    }
+
+    /// The first route that matches.
+    pub fn route(&self, facts: &Facts) -> Option<&Arc<RouteEntry>> {
+        self.routes.get(self.router.find(facts)?)
+    }
+
+    /// Who is calling.
+    ///
+    /// # Errors
+    /// [`Rejection::Unauthenticated`] or [`Rejection::KeysUnavailable`].
+    pub async fn identify(&self, facts: &Facts, auth: Auth) -> Result<Caller, Rejection> {
+        match &self.identification {
+            Identification::Tokens(identifier) => identifier.identify(facts, auth).await,
+            Identification::Given(_) if auth == Auth::None => Ok(Caller::Anonymous(Absence::NotAsked)),
+            Identification::Given(Caller::Anonymous(_)) if auth == Auth::Required => {
+                Err(Rejection::Unauthenticated(TokenFault::Missing))
+            }
+            Identification::Given(caller) => Ok(caller.clone()),
+        }
+    }
+
+    /// From now on this is the caller of every request: for `tollgate explain` and rule tests, never for a gateway that serves.
+    pub fn assert_caller(&mut self, caller: Caller) {
+        self.identification = Identification::Given(caller);
+    }
+
+    /// How callers become known.
+    pub fn identification(&self) -> &Identification {
+        &self.identification
+    }
+
+    /// One upstream.
+    pub fn upstream(&self, name: &Name) -> Option<&Arc<UpstreamEntry>> {
+        self.upstreams.get(name)
+    }
+
+    /// One rule's metrics.
+    pub fn rule(&self, name: &Name) -> Option<&RuleHandles> {
+        self.rule_handles.iter().find(|handles| handles.name() == name)
+    }
+}
+
+impl RouteEntry {
+    /// The route's name.
+    pub fn name(&self) -> &Name {
+        &self.route.name
+    }
+
+    pub(super) fn auth(&self) -> Auth {
+        self.route.auth
+    }
+
+    /// Whether a request passes that no rule spoke about.
+    pub(super) fn is_open(&self) -> bool {
+        self.route.default == RouteDefault::Allow
+    }
+
+    /// The upstream that the rules chose, or the route's own.
+    pub(super) fn pool(&self, plan: &Plan, snapshot: &Snapshot) -> Result<Arc<UpstreamEntry>, Ending> {
+        let name = match (&plan.upstream, &self.route.target) {
+            (Some(chosen), _) => chosen,
+            (None, Target::Upstream(name)) => name,
+            (None, Target::Respond { status, body }) => {
+                return Err(Ending::Respond { status: *status, body: body.clone() });
+            }
+        };
+        snapshot.upstream(name).cloned().ok_or_else(|| Rejection::Internal.into())
+    }
+}

@@ -1,0 +1,100 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{RouteEntry, clock};
+use crate::model::{Caller, Decision, Facts, Rejection, Throttled};
+use crate::throttling::Admission;
+
+/// What the stages found on the way, also when one of them refused: everything that the access log, the metrics and the bill
+/// are made from.
+#[derive(Debug)]
+pub struct Trail {
+    facts: Arc<Facts>,
+    route: Option<Arc<RouteEntry>>,
+    caller: Option<Caller>,
+    refused: Option<Rejection>,
+    decision: Option<Arc<Decision>>,
+    marks: Marks,
+}
+
+/// When each stage ended, on the steady clock.
+#[derive(Clone, Copy, Debug, Default)]
+struct Marks {
+    last: Duration,
+    identified: Option<Duration>,
+    decided: Option<Duration>,
+    admitted: Option<Duration>,
+}
+
+impl Trail {
+    /// Begins with what arrived.
+    pub fn new(facts: Arc<Facts>) -> Self {
+        let marks = Marks { last: facts.received_at.steady(), ..Marks::default() };
+        Self { facts, route: None, caller: None, refused: None, decision: None, marks }
+    }
+
+    /// What arrived.
+    pub fn facts(&self) -> Arc<Facts> {
+        Arc::clone(&self.facts)
+    }
+
+    /// The route, once one matched.
+    pub fn route(&self) -> Option<&Arc<RouteEntry>> {
+        self.route.as_ref()
+    }
+
+    /// The caller, once known.
+    pub fn caller(&self) -> Option<&Caller> {
+        self.caller.as_ref()
+    }
+
+    /// Why the caller could not be known.
+    pub fn refused(&self) -> Option<&Rejection> {
+        self.refused.as_ref()
+    }
+
+    /// What the `on_request` rules recorded, once they ran.
+    pub fn decision(&self) -> Option<&Arc<Decision>> {
+        self.decision.as_ref()
+    }
+
+    pub(super) fn matched(&mut self, route: Option<&Arc<RouteEntry>>) -> Result<Arc<RouteEntry>, Rejection> {
+        let route = route.ok_or(Rejection::NoRoute)?;
+        route.handles.began();
+        self.route = Some(Arc::clone(route));
+        Ok(Arc::clone(route))
+    }
+
+    pub(super) fn identified(&mut self, caller: Result<Caller, Rejection>) -> Result<Caller, Rejection> {
+        self.marks.identified = Some(self.lap());
+        match &caller {
+            Ok(caller) => self.caller = Some(caller.clone()),
+            Err(rejection) => self.refused = Some(rejection.clone()),
+        }
+        caller
+    }
+
+    pub(super) fn decided(&mut self, decision: Decision) -> Arc<Decision> {
+        self.marks.decided = Some(self.lap());
+        let decision = Arc::new(decision);
+        self.decision = Some(Arc::clone(&decision));
+        decision
+    }
+
+    pub(super) fn admitted(&mut self, admission: Result<Admission, Throttled>) -> Result<Admission, Rejection> {
+        self.marks.admitted = Some(self.lap());
+        admission.map_err(Rejection::Throttled)
+    }
+
+    /// How long identity, rules and limits took, as far as the request came.
+    pub(super) fn laps(&self) -> [Option<Duration>; 3] {
+        [self.marks.identified, self.marks.decided, self.marks.admitted]
+    }
+
+    fn lap(&mut self) -> Duration {
+        let now = clock::steady();
+        let took = now.saturating_sub(self.marks.last);
+        self.marks.last = now;
+        took
+    }
+}
