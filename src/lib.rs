@@ -53,5 +53,11 @@ pub mod config;
 
 pub mod metrics;
 
+pub mod proxy;
+
+pub mod admin;
+
+pub mod server;
+
 pub mod demo;
 

@@ -1,0 +1,34 @@
+use crate::gateway::{Gateway, Identification};
+use crate::metrics::Observed;
+
+/// Reads what is counted elsewhere, for one scrape.
+pub(super) fn observe(gateway: &Gateway) -> Observed {
+    let lasting = &gateway.lasting;
+    let snapshot = gateway.snapshot();
+    let usage = lasting.ledger.as_ref().map(|ledger| ledger.status());
+    let cached_tokens = match snapshot.identification() {
+        Identification::Tokens(identifier) => identifier.cached_tokens() as u64,
+        Identification::Given(_) => 0,
+    };
+    let pools = lasting.pools.all();
+    let servers = pools
+        .values()
+        .flat_map(|pool| pool.servers().map(|(server, known)| (pool.name().clone(), server.authority.clone(), known)));
+    Observed {
+        issuers: lasting
+            .keys
+            .status()
+            .into_iter()
+            .map(|ring| (ring.name, ring.refreshes_ok, ring.refreshes_failed, ring.fetched_at.unwrap_or(0), ring.keys as u64))
+            .collect(),
+        cached_tokens,
+        throttle_keys: lasting.throttling.keys() as u64,
+        throttle_overflows: lasting.throttling.overflowed(),
+        usage_pending: usage.as_ref().map_or(0, |usage| usage.pending.lines),
+        usage_written: usage.as_ref().map_or(0, |usage| usage.committed.lines),
+        usage_dropped: usage.as_ref().map_or(0, |usage| usage.unbilled.lines),
+        usage_last_success: usage.as_ref().and_then(|usage| usage.last_commit_ms).map_or(0.0, |ms| ms as f64 / 1e3),
+        access_log_dropped: lasting.access_log.dropped(),
+        servers: servers.collect(),
+    }
+}

@@ -1,0 +1,70 @@
+use serde_json::{Value, json};
+
+use crate::gateway::{Gateway, clock};
+use crate::model::Moment;
+
+/// What runs now, for people and for `tollgate status`: no secret, no customer.
+pub(super) fn status(gateway: &Gateway) -> Vec<u8> {
+    let snapshot = gateway.snapshot();
+    let lasting = &gateway.lasting;
+    let config = &snapshot.config;
+    let last_reload = gateway
+        .last_failure()
+        .map_or(Value::Null, |failure| json!({ "result": "failure", "at": instant(failure.at), "problems": failure.problems }));
+    let document = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "now": instant(clock::now()),
+        "ready": gateway.is_ready(),
+        "draining": gateway.is_draining(),
+        "requests_in_flight": gateway.in_flight(),
+        "config": {
+            "loaded_at": instant(snapshot.loaded_at),
+            "config_sha256": config.config_sha256,
+            "rules_sha256": config.rules_sha256,
+            "failed_reload": last_reload,
+        },
+        "listeners": config.listeners.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "routes": config.routes.iter().map(|route| &*route.name).collect::<Vec<_>>(),
+        "issuers": lasting.keys.status().into_iter().map(|ring| json!({
+            "name": &*ring.name,
+            "keys": ring.keys,
+            "keys_not_admitted": ring.skipped,
+            "fetched_at": ring.fetched_at,
+            "stale": ring.stale,
+            "last_error": ring.last_error,
+        })).collect::<Vec<_>>(),
+        "upstreams": config.upstreams.iter().map(|upstream| json!({
+            "name": &*upstream.name,
+            "servers": upstream.servers.iter().map(|server| &*server.authority).collect::<Vec<_>>(),
+        })).collect::<Vec<_>>(),
+        "rules": snapshot.rules.rules().iter().map(|card| json!({
+            "name": &*card.name,
+            "file": &*card.file,
+            "description": card.description,
+            "mode": format!("{:?}", card.mode).to_lowercase(),
+            "hooks": card.hooks.iter().map(|hook| hook.name()).collect::<Vec<_>>(),
+        })).collect::<Vec<_>>(),
+        "throttling": { "keys": lasting.throttling.keys(), "overflowed": lasting.throttling.overflowed() },
+        "usage": lasting.ledger.as_ref().map(|ledger| {
+            let usage = ledger.status();
+            json!({
+                "state": usage.state.label(),
+                "pending_lines": usage.pending.lines,
+                "committed_lines": usage.committed.lines,
+                "unbilled_lines": usage.unbilled.lines,
+                "last_commit_ms": usage.last_commit_ms,
+                "last_error": usage.last_error,
+            })
+        }),
+    });
+    let mut text = serde_json::to_vec_pretty(&document).unwrap_or_default();
+    text.push(b'\n');
+    text
+}
+
+fn instant(moment: Moment) -> String {
+    jiff::SignedDuration::try_from(moment.unix())
+        .and_then(jiff::Timestamp::from_duration)
+        .map(|time| format!("{time:.3}"))
+        .unwrap_or_default()
+}

@@ -1,0 +1,181 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderMap;
+use pingora::prelude::{Error, Session};
+
+use super::fault;
+use crate::gateway::{Gateway, Permit, Settlement, Snapshot, Trail, clock};
+use crate::model::{Decision, Ending, Facts, Moment, Name, Outcome, OutcomeKind, ResponseFacts};
+use crate::traffic::Tried;
+
+/// One request and its answer: the state between pingora's hooks.
+///
+/// Settled exactly once, in `logging` or, when pingora never gets there (a panic, a shutdown that ran out of patience), in `Drop`.
+pub struct Exchange {
+    gateway: Arc<Gateway>,
+    snapshot: Arc<Snapshot>,
+    began: Moment,
+    trail: Option<Trail>,
+    permit: Option<Permit>,
+    ending: Option<Ending>,
+    /// What the `on_response` rules recorded.
+    pub(super) reviewed: Option<Decision>,
+    /// The attempts to reach a server.
+    pub(super) attempts: Attempts,
+    status: u16,
+    headers: HeaderMap,
+    bytes_in: u64,
+    bytes_out: u64,
+    failure: Option<OutcomeKind>,
+    completed: bool,
+}
+
+/// Which servers were tried and how long the last one took.
+#[derive(Debug, Default)]
+pub(super) struct Attempts {
+    pub(super) made: usize,
+    pub(super) tried: Tried,
+    pub(super) server: Option<Name>,
+    pub(super) index: usize,
+    pub(super) began: Duration,
+    pub(super) took: Option<Duration>,
+}
+
+/// What judging needs, borrowed from an exchange.
+pub(super) struct Started<'a> {
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) trail: &'a mut Trail,
+}
+
+impl Exchange {
+    pub(super) fn begin(gateway: &Arc<Gateway>) -> Self {
+        gateway.enter();
+        Self {
+            gateway: Arc::clone(gateway),
+            snapshot: gateway.snapshot(),
+            began: clock::now(),
+            trail: None,
+            permit: None,
+            ending: None,
+            reviewed: None,
+            attempts: Attempts::default(),
+            status: 0,
+            headers: HeaderMap::new(),
+            bytes_in: 0,
+            bytes_out: 0,
+            failure: None,
+            completed: false,
+        }
+    }
+
+    pub(super) fn began(&self) -> Moment {
+        self.began
+    }
+
+    pub(super) fn start(&mut self, facts: Facts) -> Started<'_> {
+        Started { snapshot: Arc::clone(&self.snapshot), trail: self.trail.insert(Trail::new(Arc::new(facts))) }
+    }
+
+    pub(super) fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    pub(super) fn gateway(&self) -> &Arc<Gateway> {
+        &self.gateway
+    }
+
+    pub(super) fn trail(&self) -> Option<&Trail> {
+        self.trail.as_ref()
+    }
+
+    pub(super) fn permit(&mut self, permit: Permit) {
+        self.permit = Some(permit);
+    }
+
+    pub(super) fn permitted(&self) -> Option<&Permit> {
+        self.permit.as_ref()
+    }
+
+    pub(super) fn end(&mut self, ending: Ending) {
+        self.ending = Some(ending);
+    }
+
+    pub(super) fn ending(&self) -> Option<&Ending> {
+        self.ending.as_ref()
+    }
+
+    pub(super) fn answered(&mut self, status: u16, headers: HeaderMap) {
+        self.status = status;
+        self.headers = headers;
+    }
+
+    pub(super) fn received(&mut self, bytes: usize) {
+        self.bytes_in += bytes as u64;
+    }
+
+    pub(super) fn sent(&mut self, bytes: usize) {
+        self.bytes_out += bytes as u64;
+    }
+
+    pub(super) fn failed(&mut self, kind: OutcomeKind) {
+        self.failure = Some(kind);
+    }
+
+    pub(super) fn finish(&mut self, session: &Session, error: Option<&Error>) {
+        // What reached the socket, not what was handed over for it: a client that left is billed for what it got.
+        self.bytes_out = session.body_bytes_sent() as u64;
+        self.bytes_in = self.bytes_in.max(session.body_bytes_read() as u64);
+        if self.status == 0 {
+            self.status = session.response_written().map_or(0, |response| response.status.as_u16());
+        }
+        self.completed = error.is_none();
+        if let (Some(error), None) = (error, self.failure) {
+            self.failure = Some(fault::kind(error));
+        }
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        let Some(trail) = self.trail.take() else { return };
+        let kind = match (&self.ending, self.failure) {
+            (_, Some(OutcomeKind::ClientClosed)) => OutcomeKind::ClientClosed,
+            (Some(ending), _) => ending.kind(),
+            (None, Some(kind)) => kind,
+            (None, None) if self.completed => OutcomeKind::Proxied,
+            (None, None) => OutcomeKind::ClientClosed,
+        };
+        let upstream = self.attempts.took.and(self.permit.as_ref()).map(|permit| permit.upstream().pool.name().clone());
+        let outcome = Outcome {
+            kind,
+            response: ResponseFacts {
+                status: self.status,
+                headers: std::mem::take(&mut self.headers),
+                body_bytes: self.bytes_out,
+                duration: Duration::ZERO,
+                upstream,
+                completed: self.completed,
+            },
+            bytes_in: self.bytes_in,
+            upstream_took: self.attempts.took,
+            server: self.attempts.server.take(),
+        };
+        self.gateway.settler.take(Settlement {
+            gateway: Arc::clone(&self.gateway),
+            snapshot: Arc::clone(&self.snapshot),
+            trail,
+            permit: self.permit.take(),
+            ending: self.ending.take(),
+            reviewed: self.reviewed.take(),
+            outcome,
+            at: clock::now(),
+        });
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.settle();
+        self.gateway.leave();
+    }
+}

@@ -1,0 +1,48 @@
+//! Sockets: which are opened, and how long they may take.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use pingora::prelude::Session;
+use pingora::proxy::{HttpProxy, http_proxy_service};
+use pingora::server::configuration::ServerConf;
+use pingora::services::listening::Service;
+
+use super::Front;
+use crate::gateway::Gateway;
+
+/// Between two reads of a body.
+const READ: Duration = Duration::from_secs(30);
+
+/// For one write; a client that reads nothing holds a connection this long.
+const WRITE: Duration = Duration::from_secs(30);
+
+/// For the rest of a body that nobody wants, before the connection is closed instead of reused.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// The proxy as a pingora service on every listener.
+pub fn service(conf: &Arc<ServerConf>, gateway: &Arc<Gateway>, listeners: &[SocketAddr]) -> Service<HttpProxy<Front>> {
+    let mut service = http_proxy_service(conf, Front::new(Arc::clone(gateway)));
+    for address in listeners {
+        service.add_tcp(&address.to_string());
+    }
+    service
+}
+
+/// Binds an address for a moment: pingora itself would try for half a minute, panic in a task and stay up without a listener.
+///
+/// # Errors
+/// What the operating system says.
+pub fn probe(address: SocketAddr) -> io::Result<()> {
+    // SO_REUSEADDR is set by the standard library here and by pingora there, so connections in TIME_WAIT do not disturb.
+    TcpListener::bind(address).map(drop)
+}
+
+/// Sets what pingora leaves open-ended.
+pub(super) fn limit(session: &mut Session) {
+    session.set_read_timeout(Some(READ));
+    session.set_write_timeout(Some(WRITE));
+    session.set_total_drain_timeout(Some(DRAIN));
+}

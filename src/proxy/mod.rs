@@ -1,0 +1,135 @@
+//! Pingora's hooks, one line each: everything they decide is decided elsewhere.
+
+mod exchange;
+mod fault;
+mod forward;
+mod framing;
+mod intake;
+pub mod listen;
+mod reply;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::prelude::{Error, HttpPeer, ProxyHttp, Result, Session};
+use pingora::proxy::{FailToProxy, ProxyWarnLogContext};
+
+pub use exchange::Exchange;
+
+use crate::gateway::{Gateway, judge};
+
+/// The gateway as pingora sees it.
+pub struct Front(Arc<Gateway>);
+
+impl Front {
+    /// Puts the gateway behind pingora.
+    pub fn new(gateway: Arc<Gateway>) -> Self {
+        Self(gateway)
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Front {
+    type CTX = Box<Exchange>;
+
+    fn new_ctx(&self) -> Self::CTX {
+        Box::new(Exchange::begin(&self.0))
+    }
+
+    /// None: the default list holds a compression module that is off and still runs for every chunk.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    async fn early_request_filter(&self, session: &mut Session, _: &mut Self::CTX) -> Result<()> {
+        listen::limit(session);
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, exchange: &mut Self::CTX) -> Result<bool> {
+        let (facts, verdict) = intake::read(session, exchange.began());
+        let started = exchange.start(facts);
+        if let Err(malformed) = verdict {
+            return reply::send(session, exchange, malformed.into()).await.map(|()| true);
+        }
+        match judge(&started.snapshot, &self.0.lasting, started.trail).await {
+            Ok(permit) => exchange.permit(permit),
+            Err(ending) => return reply::send(session, exchange, ending).await.map(|()| true),
+        }
+        Ok(false)
+    }
+
+    async fn upstream_peer(&self, _: &mut Session, exchange: &mut Self::CTX) -> Result<Box<HttpPeer>> {
+        forward::pick(exchange)
+    }
+
+    fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, exchange: &mut Self::CTX, error: Box<Error>) -> Box<Error> {
+        forward::retry_connecting(exchange, error)
+    }
+
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        session: &mut Session,
+        error: Box<Error>,
+        exchange: &mut Self::CTX,
+        reused: bool,
+    ) -> Box<Error> {
+        forward::retry_sending(exchange, session, error, reused)
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+        exchange: &mut Self::CTX,
+    ) -> Result<()> {
+        forward::shape_request(session, request, exchange)
+    }
+
+    async fn request_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        _: bool,
+        exchange: &mut Self::CTX,
+    ) -> Result<()> {
+        exchange.received(body.as_ref().map_or(0, Bytes::len));
+        Ok(())
+    }
+
+    async fn response_filter(&self, _: &mut Session, response: &mut ResponseHeader, exchange: &mut Self::CTX) -> Result<()> {
+        forward::shape_response(response, exchange)
+    }
+
+    fn response_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        _: bool,
+        exchange: &mut Self::CTX,
+    ) -> Result<Option<Duration>> {
+        exchange.sent(body.as_ref().map_or(0, Bytes::len));
+        Ok(None)
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Self::CTX) -> FailToProxy {
+        let error_code = reply::fail(session, exchange, error).await;
+        FailToProxy { error_code, can_reuse_downstream: false }
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Self::CTX) {
+        exchange.finish(session, error);
+    }
+
+    /// Failures are counted, logged in the access log and by [`fault::log`]; pingora would add a line for every client that hung up.
+    fn suppress_error_log(&self, _: &Session, _: &Self::CTX, _: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(&self, _: &Session, _: &Self::CTX, _: &Error, _: ProxyWarnLogContext) -> bool {
+        true
+    }
+}

@@ -1,0 +1,126 @@
+//! The gateway's own answers: RFC 9457 problem documents with a stable `reason` and the request id, and nothing else.
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode, header};
+use pingora::http::ResponseHeader;
+use pingora::prelude::{Error, Result, Session};
+
+use super::{Exchange, fault};
+use crate::model::{Ending, OutcomeKind, Rejection, RequestId, TokenFault};
+use crate::throttling::headers as limits;
+
+/// Answers a request that does not go to an upstream.
+pub(super) async fn send(session: &mut Session, exchange: &mut Exchange, ending: Ending) -> Result<()> {
+    let id = exchange.trail().map(|trail| trail.facts().id);
+    let (head, body) = compose(&ending, id)?;
+    exchange.answered(ending.status(), HeaderMap::new());
+    exchange.end(ending);
+    let has_body = session.req_header().method != Method::HEAD && !body.is_empty();
+    session.write_response_header(Box::new(head), !has_body).await?;
+    if has_body {
+        session.write_response_body(Some(body), true).await?;
+    }
+    Ok(())
+}
+
+/// Answers a request that failed on its way to an upstream or back, if that is still possible. Returns the status, or 0.
+pub(super) async fn fail(session: &mut Session, exchange: &mut Exchange, error: &Error) -> u16 {
+    let ending = match exchange.ending() {
+        Some(ending) => ending.clone(),
+        None if fault::is_client_gone(error) => {
+            exchange.failed(OutcomeKind::ClientClosed);
+            return 0;
+        }
+        None => rejection(error, exchange.permitted().is_some()).into(),
+    };
+    if let Ending::Rejected(Rejection::Upstream(upstream)) = &ending {
+        let id = exchange.trail().map(|trail| trail.facts().id.to_string()).unwrap_or_default();
+        let server = exchange.attempts.server.as_deref().unwrap_or_default();
+        tracing::warn!(request_id = id, server, reason = upstream.label(), error = %error.etype().as_str(), "upstream failed");
+    }
+    if session.response_written().is_some() {
+        // The head is out: all that is left is to cut the body short, which tells the client that it is not whole.
+        exchange.failed(OutcomeKind::UpstreamError);
+        return 0;
+    }
+    let status = ending.status();
+    session.set_keepalive(None);
+    match send(session, exchange, ending).await {
+        Ok(()) => status,
+        Err(_) => {
+            exchange.failed(OutcomeKind::ClientClosed);
+            0
+        }
+    }
+}
+
+fn rejection(error: &Error, permitted: bool) -> Rejection {
+    match error.esource() {
+        pingora::ErrorSource::Downstream => Rejection::BadRequest(crate::model::Malformed::Framing),
+        _ if permitted => Rejection::Upstream(fault::upstream(error)),
+        _ => Rejection::Internal,
+    }
+}
+
+fn compose(ending: &Ending, id: Option<RequestId>) -> Result<(ResponseHeader, Bytes)> {
+    let status = ending.status();
+    let mut head = ResponseHeader::build(status, Some(10))?;
+    let (content_type, body) = match ending {
+        Ending::Rejected(rejection) => ("application/problem+json", problem(rejection, id)),
+        Ending::Redirect { .. } => ("text/plain; charset=utf-8", Bytes::new()),
+        Ending::Respond { body, .. } => ("text/plain; charset=utf-8", Bytes::copy_from_slice(body.as_bytes())),
+    };
+    // RFC 9110 §8.6, §15.3.5: these statuses have no body, and 204 and 304 no length either.
+    let body = if matches!(status, 204 | 205 | 304) { Bytes::new() } else { body };
+    if !matches!(status, 204 | 304) {
+        head.insert_header(header::CONTENT_LENGTH, body.len())?;
+    }
+    if !body.is_empty() {
+        head.insert_header(header::CONTENT_TYPE, content_type)?;
+    }
+    head.insert_header(header::CACHE_CONTROL, "no-store")?;
+    if let Some(id) = id {
+        head.insert_header("x-request-id", id.as_str())?;
+    }
+    match ending {
+        Ending::Redirect { location, .. } => head.insert_header(header::LOCATION, location)?,
+        Ending::Rejected(rejection) => decorate(&mut head, rejection)?,
+        Ending::Respond { .. } => {}
+    }
+    Ok((head, body))
+}
+
+fn decorate(head: &mut ResponseHeader, rejection: &Rejection) -> Result<()> {
+    match rejection {
+        // RFC 6750 §3.1: without a token no error code, with a bad one `invalid_token`, and never why.
+        Rejection::Unauthenticated(TokenFault::Missing) => head.insert_header(header::WWW_AUTHENTICATE, "Bearer")?,
+        Rejection::Unauthenticated(_) => {
+            head.insert_header(header::WWW_AUTHENTICATE, "Bearer error=\"invalid_token\"")?;
+        }
+        Rejection::Denied { status: 401, .. } => head.insert_header(header::WWW_AUTHENTICATE, "Bearer")?,
+        Rejection::Throttled(throttled) => {
+            let fields = limits::Fields::refused(throttled);
+            head.insert_header(limits::RATE_LIMIT_POLICY, fields.policy)?;
+            head.insert_header(limits::RATE_LIMIT, fields.limit)?;
+        }
+        Rejection::BadRequest(crate::model::Malformed::Method) => {
+            head.insert_header(header::ALLOW, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")?;
+        }
+        _ => {}
+    }
+    match rejection.retry_after() {
+        Some(seconds) => head.insert_header(header::RETRY_AFTER, seconds),
+        None => Ok(()),
+    }
+}
+
+fn problem(rejection: &Rejection, id: Option<RequestId>) -> Bytes {
+    let title = StatusCode::from_u16(rejection.status()).ok().and_then(|status| status.canonical_reason());
+    let document = serde_json::json!({
+        "title": title.unwrap_or("Refused"),
+        "status": rejection.status(),
+        "reason": rejection.reason(),
+        "request_id": id.map(|id| id.to_string()),
+    });
+    document.to_string().into()
+}

@@ -1,0 +1,99 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora::server::ShutdownWatch;
+use pingora::services::background::BackgroundService;
+
+use super::{Reloaded, reload};
+use crate::config::watch::Watch;
+use crate::gateway::{Gateway, clock};
+use crate::traffic::keep_resolved;
+
+/// The one background service: fetches keys, resolves names, forgets idle limits, reloads. Pingora gives each such service a
+/// thread of its own, so there is only this one.
+pub(super) struct Caretaker {
+    pub(super) gateway: Arc<Gateway>,
+    /// The configuration file, and what else is watched; `None` for a gateway that does not reload (the tests').
+    pub(super) source: Option<(PathBuf, Vec<PathBuf>)>,
+}
+
+#[async_trait]
+impl BackgroundService for Caretaker {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        let lasting = &self.gateway.lasting;
+        tokio::select! {
+            () = Arc::clone(&lasting.keys).keep_fresh() => {}
+            () = keep_resolved(&lasting.pools) => {}
+            () = self.keep_tidy() => {}
+            () = self.keep_current() => {}
+            // Requests that still run may need a key; the process ends soon enough.
+            _ = async { let _ = shutdown.changed().await; tokio::time::sleep(Duration::from_secs(3_600)).await } => {}
+        }
+    }
+}
+
+impl Caretaker {
+    async fn keep_tidy(&self) {
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            self.gateway.lasting.throttling.evict(clock::now());
+        }
+    }
+
+    /// Reloads when a file changes and on SIGHUP.
+    async fn keep_current(&self) {
+        let Some((path, watched)) = &self.source else { return std::future::pending().await };
+        let mut hangup = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) {
+            Ok(hangup) => hangup,
+            Err(error) => {
+                tracing::error!(%error, "SIGHUP cannot be listened to");
+                return std::future::pending().await;
+            }
+        };
+        let mut watch = begin_watching(watched);
+        loop {
+            tokio::select! {
+                _ = hangup.recv() => {}
+                () = changed(&mut watch) => {}
+            }
+            let (gateway, path) = (Arc::clone(&self.gateway), path.clone());
+            // A thread of its own: compiling rules would keep the key fetches on this runtime waiting.
+            let Ok(outcome) = tokio::task::spawn_blocking(move || reload(&gateway, &path)).await else {
+                tracing::error!("reloading panicked; the configuration in use stays");
+                continue;
+            };
+            if let (Reloaded::Yes { watched, .. }, Some(watch)) = (&outcome, &watch) {
+                watch.follow(watched);
+            }
+            tell(&outcome);
+        }
+    }
+}
+
+fn begin_watching(paths: &[PathBuf]) -> Option<Watch> {
+    Watch::start(paths).inspect_err(|error| tracing::warn!(%error, "files cannot be watched; use SIGHUP to reload")).ok()
+}
+
+async fn changed(watch: &mut Option<Watch>) {
+    if let Some(watch) = watch
+        && watch.changed().await.is_some()
+    {
+        return;
+    }
+    std::future::pending().await
+}
+
+fn tell(outcome: &Reloaded) {
+    match outcome {
+        Reloaded::Same => tracing::info!("reload: nothing changed"),
+        Reloaded::Yes { needs_restart, warnings, .. } => {
+            tracing::info!(warnings, "reload: the new configuration is in use");
+            for key in needs_restart {
+                tracing::warn!(key, "reload: this change needs a restart");
+            }
+        }
+        Reloaded::No { problems } => tracing::error!("reload: not loaded, the configuration before stays in use\n{problems}"),
+    }
+}

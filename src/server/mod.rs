@@ -1,0 +1,11 @@
+//! Assembly: from a configuration file to a running process, and from a running process to another configuration.
+
+mod assemble;
+mod caretaker;
+mod reload;
+mod run;
+mod stop;
+
+pub use assemble::assemble;
+pub use reload::{Reloaded, reload};
+pub use run::{Outlook, StartError, run};

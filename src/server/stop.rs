@@ -1,0 +1,73 @@
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::gateway::Gateway;
+
+/// How the process ends: SIGINT at once, SIGTERM when the requests that run are done, or the grace period is over.
+pub(super) struct Signals {
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) grace: Duration,
+}
+
+/// After SIGTERM the listeners close; requests that are on their way into the process get this long to be seen.
+const SETTLE: Duration = Duration::from_millis(150);
+
+#[async_trait]
+impl ShutdownSignalWatch for Signals {
+    async fn recv(&self) -> ShutdownSignal {
+        let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+            // Without signals the process can still be killed, and the ledger holds.
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = interrupt.recv() => ShutdownSignal::FastShutdown,
+            _ = terminate.recv() => {
+                self.gateway.drain();
+                self.leave_early();
+                ShutdownSignal::GracefulTerminate
+            }
+        }
+    }
+}
+
+impl Signals {
+    /// Pingora sleeps through the whole grace period, also when nothing is left to wait for.
+    fn leave_early(&self) {
+        let (gateway, grace) = (Arc::clone(&self.gateway), self.grace);
+        thread::spawn(move || {
+            let began = Instant::now();
+            let mut idle_since = None;
+            while began.elapsed() < grace {
+                thread::sleep(Duration::from_millis(10));
+                match (gateway.in_flight(), idle_since) {
+                    (0, None) => idle_since = Some(Instant::now()),
+                    (0, Some(since)) if since.elapsed() >= SETTLE => {
+                        close(&gateway);
+                        std::process::exit(0);
+                    }
+                    (0, Some(_)) => {}
+                    _ => idle_since = None,
+                }
+            }
+        });
+    }
+}
+
+/// Writes down what is left. True if everything is on disk.
+pub(super) fn close(gateway: &Gateway) -> bool {
+    gateway.settler.close();
+    let written = match &gateway.lasting.ledger {
+        Some(ledger) => ledger.close(Duration::from_secs(5)),
+        None => true,
+    };
+    if !written {
+        tracing::error!("the ledger could not be closed in 5 s; usage of the last moments may be lost");
+    }
+    gateway.lasting.access_log.close();
+    written
+}
