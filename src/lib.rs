@@ -59,5 +59,8 @@ pub mod admin;
 
 pub mod server;
 
+pub mod trial;
+
 pub mod demo;
 
+pub mod cli;

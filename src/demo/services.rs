@@ -65,7 +65,7 @@ fn answer(service: &str, request: &Request<Bytes>) -> Response<Full<Bytes>> {
             ("created", json!({ "id": 1007, "bytes": request.body().len() }))
         }
         (_, path) if path.starts_with("/v1/reports") => ("report", report()),
-        (_, path) if path.starts_with("/v1/orders") => ("orders", orders()),
+        (_, path) if path.starts_with("/v1/orders") || path.starts_with("/v1/admin") => ("orders", orders()),
         _ => {
             status = StatusCode::NOT_FOUND;
             ("error", json!("no such page"))

@@ -133,9 +133,9 @@ pub(super) fn unix_now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// FusionAuth's ids are UUIDs; 128 bits of a ULID in that spelling spare a crate.
+/// FusionAuth's ids are UUIDs; random bits in that spelling are as unique.
 pub(super) fn fresh_uuid() -> String {
-    let hex = format!("{:032x}", ulid::Ulid::generate().0);
+    let hex = format!("{:032x}", fastrand::u128(..));
     let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
     format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))
 }

@@ -17,7 +17,7 @@ use super::{APPLICATION_ID, Demo, ISSUER, MintRequest, USERS};
 const FREE_CALLS: usize = 60;
 const LOOP_CALLS: usize = 65;
 /// Only callers with the role `admin` see it, by the shipped rules.
-const ADMIN_PATH: &str = "/v1/reports/admin";
+const ADMIN_PATH: &str = "/v1/admin/orders";
 const READY_WITHIN: Duration = Duration::from_secs(10);
 
 /// The guided tour: makes the calls itself, prints what came back, and fails if that is not what the shipped rules say.
@@ -195,7 +195,7 @@ impl Tour<'_> {
         let answer = visitor.call(Method::GET, ADMIN_PATH, Some(&tokens.admin)).await?;
         page.command(&self.curl("", "ADMIN", ADMIN_PATH))?;
         self.served(page, &answer)?;
-        answer.served_by("reports")
+        answer.served_by("orders")
     }
 
     async fn failing(&self, page: &mut Page<'_>, visitor: &Visitor, tokens: &Tokens) -> Result<(), TourError> {

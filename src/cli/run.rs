@@ -1,0 +1,54 @@
+use std::io;
+
+use clap::Args;
+use tracing_subscriber::EnvFilter;
+
+use super::{Failure, Source, check, terminal};
+use crate::gateway::Gateway;
+use crate::server::{self, Outlook};
+
+/// Serve. SIGHUP or a changed file loads the configuration again, SIGTERM stops gracefully, SIGINT at once.
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    #[command(flatten)]
+    source: Source,
+}
+
+impl Run {
+    pub(super) fn execute(self) -> Result<(), Failure> {
+        // pingora tells every step of its life at `info`; what operators need of it is in our own words.
+        let filter = EnvFilter::try_from_env("TOLLGATE_LOG").unwrap_or_else(|_| EnvFilter::new("tollgate=info,warn"));
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(terminal::talk_has_color()).init();
+
+        let path = self.source.path();
+        let loaded = check::load(&path)?;
+        let (gateway, mut warnings) = server::assemble(loaded.config).map_err(|problems| check::failure(&problems))?;
+        warnings.extend(loaded.warnings);
+        if !warnings.is_empty() {
+            terminal::talk(&check::render(&warnings));
+        }
+        let outlook = Outlook { path, watched: loaded.watched };
+        match server::run(gateway, Some(outlook), announce) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Failure::new("usage of the last moments may not have been written down")),
+            Err(error) => Err(Failure::new(format!(
+                "{error}\nanother process may be using it: stop it, or change the address in the configuration"
+            ))),
+        }
+    }
+}
+
+fn announce(gateway: &Gateway) {
+    let snapshot = gateway.snapshot();
+    let config = &snapshot.config;
+    let list = |items: Vec<String>| if items.is_empty() { "none".to_owned() } else { items.join(", ") };
+    let rules = snapshot.rules.rules().iter().map(|card| card.name.to_string()).collect();
+    tracing::info!(
+        listening = list(config.listeners.iter().map(|address| format!("http://{address}")).collect()),
+        admin = format!("http://{}", config.admin),
+        routes = config.routes.len(),
+        rules = list(rules),
+        "tollgate {} is up",
+        env!("CARGO_PKG_VERSION")
+    );
+}

@@ -1,0 +1,9 @@
+//! One described request through the real flow, without a network: what `tollgate explain` and `tollgate test` are made of.
+
+mod cases;
+mod check;
+pub mod explain;
+mod rehearsal;
+pub mod suite;
+
+pub use rehearsal::{Answer, Described, Rehearsal, Shown};
