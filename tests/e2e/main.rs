@@ -74,7 +74,8 @@ async fn a_token_of_a_third_party_decides_where_a_request_goes_how_often_and_wha
         assert_eq!(json_of(refused).await["reason"], "rate_limited");
     }
 
-    // What operators see.
+    // What operators see. A request is counted when it is settled, which its client does not wait for.
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     let metrics = client.get(format!("{}/metrics", gateway.admin)).send().await.unwrap().text().await.unwrap();
     gateway::assert_promtool_is_content(&metrics);
     assert_eq!(gateway::sum(&metrics, "tollgate_http_requests_total", &[r#"outcome="throttled""#]), 2);

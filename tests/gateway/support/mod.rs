@@ -1,0 +1,26 @@
+//! What the tests start and ask.
+
+mod client;
+mod gateway;
+mod upstream;
+
+pub use client::{Reply, get, send};
+pub use gateway::{Setup, mint};
+pub use upstream::{Upstream, answer};
+
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Waits until something holds, at most ten seconds.
+pub fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < Duration::from_secs(10), "{what} did not come true in 10 s");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
