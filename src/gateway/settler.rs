@@ -76,20 +76,22 @@ impl Settler {
         Ok(Self { queue, thread: Mutex::new(Some(thread)) })
     }
 
-    /// Takes a finished request; it is settled within [`SETTLE_EVERY`], or at once if too many wait or the end was near.
+    /// Takes a finished request; it is settled within two milliseconds, or at once if too many wait or the end was near.
     pub fn take(&self, settlement: Settlement) {
         let queue = &self.queue;
         if queue.closed.load(Ordering::Acquire) || queue.waiting.load(Ordering::Relaxed) >= WAITING {
             settlement.settle();
             return;
         }
+        // Counted before it is there, so that the thread never takes away what was not counted yet.
+        let is_first = queue.waiting.fetch_add(1, Ordering::AcqRel) == 0;
         let mut hasher = DefaultHasher::new();
         thread::current().id().hash(&mut hasher);
         let shard = usize::try_from(hasher.finish()).unwrap_or_default() % SHARDS;
         if let Some(shard) = queue.shards.get(shard) {
             shard.lock().push(settlement);
         }
-        if queue.waiting.fetch_add(1, Ordering::AcqRel) == 0 {
+        if is_first {
             // Under the lock, so that the thread cannot fall asleep between its look and its wait.
             drop(queue.asleep.lock());
             queue.wake.notify_one();
