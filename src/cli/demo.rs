@@ -149,7 +149,7 @@ impl Gateway {
             .env("REPORTS_URL", format!("http://{reports}"))
             .env("DEDICATED_URL", format!("http://{dedicated}"))
             .env("FUSIONAUTH_URL", format!("http://127.0.0.1:{}", ports.issuer))
-            .env("TOLLGATE_LOG", "error")
+            .env("TOLLGATE_LOG", "tollgate=error")
             .env_remove("FUSIONAUTH_ISSUER")
             .env_remove("FUSIONAUTH_CLIENT_ID")
             .env_remove("FUSIONAUTH_TENANT_ID")

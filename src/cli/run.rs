@@ -16,8 +16,10 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn execute(self) -> Result<(), Failure> {
-        // pingora tells every step of its life at `info`; what operators need of it is in our own words.
-        let filter = EnvFilter::try_from_env("TOLLGATE_LOG").unwrap_or_else(|_| EnvFilter::new("tollgate=info,warn"));
+        // pingora tells every step of its life at `info`, and every connection that a client drops at `error`: lines that anybody can
+        // make it write. Failed requests are in the access log.
+        let filter =
+            EnvFilter::try_from_env("TOLLGATE_LOG").unwrap_or_else(|_| EnvFilter::new("tollgate=info,pingora_proxy=off,warn"));
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(terminal::talk_has_color()).init();
 
         let path = self.source.path();
