@@ -67,8 +67,6 @@ impl Demo {
         let ledger = folder.ledger();
         let usage = || {
             let query = Query { by: vec!["account".into(), "meter".into()], ..Query::default() };
-            // The journal is at most `commit_every` behind.
-            std::thread::sleep(Duration::from_millis(50));
             report::read(&ledger, &query).map_or_else(|error| error.to_string(), |totals| report::render(&totals, Format::Table))
         };
         let (url, admin) = (format!("http://{}", ports.gateway_address()), format!("http://{}", ports.admin_address()));

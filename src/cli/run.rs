@@ -7,7 +7,7 @@ use super::{Failure, Source, check, terminal};
 use crate::gateway::Gateway;
 use crate::server::{self, Outlook};
 
-/// Serve. SIGHUP or a changed file loads the configuration again, SIGTERM stops gracefully, SIGINT at once.
+/// Serve. SIGHUP or a changed file loads the configuration again, SIGTERM stops gracefully, SIGINT within a second.
 #[derive(Debug, Args)]
 pub(super) struct Run {
     #[command(flatten)]

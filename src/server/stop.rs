@@ -8,13 +8,26 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::gateway::Gateway;
 
-/// How the process ends: SIGINT at once, SIGTERM when the requests that run are done, or the grace period is over.
+/// How the process ends: SIGTERM when the requests that run are done, or the grace period is over; SIGINT likewise, but it waits for
+/// them a moment only.
 pub(super) struct Signals {
     pub(super) gateway: Arc<Gateway>,
     pub(super) grace: Duration,
 }
 
-/// After SIGTERM the listeners close; requests that are on their way into the process get this long to be seen.
+/// How long SIGINT waits; a person at a terminal waits with it.
+const MOMENT: Duration = Duration::from_millis(700);
+
+/// What happens to requests that outlive the patience.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum AtLast {
+    /// They are cut off, and are not billed.
+    Exit,
+    /// Pingora drops them, and they settle as they are dropped.
+    LetPingora,
+}
+
+/// After a signal the listeners close; requests that are on their way into the process get this long to be seen.
 const SETTLE: Duration = Duration::from_millis(150);
 
 #[async_trait]
@@ -25,24 +38,24 @@ impl ShutdownSignalWatch for Signals {
             return std::future::pending().await;
         };
         tokio::select! {
-            _ = interrupt.recv() => ShutdownSignal::FastShutdown,
-            _ = terminate.recv() => {
-                self.gateway.drain();
-                self.leave_early();
-                ShutdownSignal::GracefulTerminate
-            }
+            // Not `FastShutdown`: it does not tell the accepting tasks, and one that is just accepting while its runtime ends gets an
+            // error for each try, tries for ever, and keeps the process alive.
+            _ = interrupt.recv() => self.leave_early(MOMENT.min(self.grace), AtLast::Exit),
+            _ = terminate.recv() => self.leave_early(self.grace, AtLast::LetPingora),
         }
+        ShutdownSignal::GracefulTerminate
     }
 }
 
 impl Signals {
     /// Pingora sleeps through the whole grace period, also when nothing is left to wait for.
-    fn leave_early(&self) {
-        let (gateway, grace) = (Arc::clone(&self.gateway), self.grace);
+    fn leave_early(&self, patience: Duration, at_last: AtLast) {
+        self.gateway.drain();
+        let gateway = Arc::clone(&self.gateway);
         thread::spawn(move || {
             let began = Instant::now();
             let mut idle_since = None;
-            while began.elapsed() < grace {
+            while began.elapsed() < patience {
                 thread::sleep(Duration::from_millis(10));
                 match (gateway.in_flight(), idle_since) {
                     (0, None) => idle_since = Some(Instant::now()),
@@ -53,6 +66,10 @@ impl Signals {
                     (0, Some(_)) => {}
                     _ => idle_since = None,
                 }
+            }
+            if at_last == AtLast::Exit {
+                close(&gateway);
+                std::process::exit(0);
             }
         });
     }

@@ -75,8 +75,15 @@ async fn a_token_of_a_third_party_decides_where_a_request_goes_how_often_and_wha
     }
 
     // What operators see. A request is counted when it is settled, which its client does not wait for.
-    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    let metrics = client.get(format!("{}/metrics", gateway.admin)).send().await.unwrap().text().await.unwrap();
+    let began = std::time::Instant::now();
+    let metrics = loop {
+        let metrics = client.get(format!("{}/metrics", gateway.admin)).send().await.unwrap().text().await.unwrap();
+        let throttled = gateway::sum(&metrics, "tollgate_http_requests_total", &[r#"outcome="throttled""#]);
+        if throttled == 2 || began.elapsed().as_secs() > 5 {
+            break metrics;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    };
     gateway::assert_promtool_is_content(&metrics);
     assert_eq!(gateway::sum(&metrics, "tollgate_http_requests_total", &[r#"outcome="throttled""#]), 2);
     assert_eq!(gateway::sum(&metrics, "tollgate_auth_tokens_total", &[r#"result="missing""#]), 1);
