@@ -8,7 +8,7 @@ use crate::model::Name;
 const MAX_VALUE_BYTES: usize = 4096;
 
 /// The first of these claims that is a text or a number, as text: who is billed.
-pub(super) fn account(claims: &Map<String, Value>, names: &[String]) -> Option<Name> {
+pub fn account(claims: &Map<String, Value>, names: &[String]) -> Option<Name> {
     names.iter().find_map(|name| match find(claims, name)? {
         value @ (Value::String(_) | Value::Number(_)) => scalar(value).filter(|text| !text.is_empty()).map(Name::from),
         _ => None,

@@ -20,5 +20,6 @@ mod token;
 mod verify;
 
 pub use examination::{Examination, Finding, Verdict};
+pub use forward::account;
 pub use identifier::Identifier;
 pub use issuer::{KeyRings, RingStatus};

@@ -11,6 +11,7 @@ use super::cases::{Callers, Case, File};
 use super::check::{self, Mismatch};
 use super::{Answer, Described, Rehearsal};
 use crate::gateway::clock;
+use crate::identity;
 use crate::model::{Absence, Caller, Claims, Identity, Moment, Name};
 
 /// What came of a run.
@@ -138,11 +139,7 @@ fn try_case(rehearsal: &mut Rehearsal, file: &File, case: &Case, name: Option<&s
 
 /// A caller whose token says this; the signature is not the rules' business.
 pub fn caller_with(claims: serde_json::Map<String, Value>, account: &[String]) -> Caller {
-    let account = account.iter().find_map(|name| match claims.get(name)? {
-        Value::String(text) if !text.is_empty() => Some(Name::from(text.as_str())),
-        Value::Number(number) => Some(Name::from(number.to_string())),
-        _ => None,
-    });
+    let account = identity::account(&claims, account);
     Caller::Known(Arc::new(Identity {
         issuer: Name::from("given"),
         claims: Claims::new(claims),
