@@ -63,8 +63,5 @@ pub(super) fn status(gateway: &Gateway) -> Vec<u8> {
 }
 
 fn instant(moment: Moment) -> String {
-    jiff::SignedDuration::try_from(moment.unix())
-        .and_then(jiff::Timestamp::from_duration)
-        .map(|time| format!("{time:.3}"))
-        .unwrap_or_default()
+    format!("{:.3}", clock::date(moment))
 }

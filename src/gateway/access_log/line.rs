@@ -4,7 +4,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::AccessLog;
-use crate::gateway::{Permit, Snapshot, Trail};
+use crate::gateway::{Permit, Snapshot, Trail, clock};
 use crate::model::{Decision, Effect, Ending, Outcome, Rejection};
 
 /// The members of a line; absent ones are left out, so that a query for a member finds what has it.
@@ -89,9 +89,7 @@ pub(in crate::gateway) fn write(
         }
     }
     let line = Line {
-        time: jiff::Timestamp::from_duration(jiff::SignedDuration::try_from(facts.received_at.unix()).unwrap_or_default())
-            .map(|time| format!("{time:.6}"))
-            .unwrap_or_default(),
+        time: format!("{:.6}", clock::date(facts.received_at)),
         request_id: facts.id.as_str(),
         client_ip: (!omits("client_ip")).then(|| facts.client_ip.to_string()),
         method: facts.method.as_str(),
