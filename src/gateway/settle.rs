@@ -45,6 +45,12 @@ pub fn settle(
         bill(snapshot, lasting, trail, lines, now.unix().as_millis());
     }
 
+    if let Some(route) = route
+        && (reviewed.is_some() || completed.is_some())
+    {
+        let evaluations = reviewed.into_iter().chain(&completed).flat_map(|decision| &decision.evaluations);
+        route.handles.reviewed(evaluations.map(|evaluation| evaluation.took).sum());
+    }
     count(snapshot, lasting, trail, permit, ending, outcome);
     let laps = trail.laps();
     access_log::write(&lasting.access_log, snapshot, trail, permit, ending, [reviewed, completed.as_ref()], laps, outcome);

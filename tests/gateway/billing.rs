@@ -35,6 +35,7 @@ fn an_answered_request_is_billed_once_with_its_bytes() {
     };
     assert_eq!((quantity("acme", "calls"), quantity("globex", "calls")), (Some(25), Some(1)));
     gateway.expect_metric("tollgate_meter_calls_total{kind=\"whole\"}", 26.0);
+    gateway.expect_metric("tollgate_processing_duration_seconds_count{phase=\"response_rules\"}", 26.0);
     gateway.expect_metric("tollgate_usage_events_total{result=\"dropped\"}", 0.0);
 }
 
