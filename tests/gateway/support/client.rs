@@ -27,9 +27,14 @@ impl Reply {
 
 /// Sends raw bytes on a connection of its own and reads one answer; `None` when the peer closes without one.
 pub fn send(to: SocketAddr, bytes: &[u8]) -> Option<Reply> {
-    let mut stream = TcpStream::connect(to).unwrap();
+    ask(TcpStream::connect(to).unwrap(), bytes)
+}
+
+/// The same on a connection that there is already.
+pub fn ask(mut stream: TcpStream, bytes: &[u8]) -> Option<Reply> {
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    stream.write_all(bytes).unwrap();
+    // A peer that answers before it has read everything may have closed by now; its answer is still there to read.
+    let _ = stream.write_all(bytes);
     let mut received = Vec::new();
     let mut chunk = [0; 4096];
     loop {

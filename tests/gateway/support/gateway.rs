@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tollgate::demo::{APPLICATION_ID, ISSUER, Issuer, MintRequest};
 
-use super::{Reply, free_port, get, send, wait_for};
+use super::{Reply, ask, free_port, get, send, wait_for};
 
 /// What a gateway is started from. Everything has a default that works.
 pub struct Setup {
@@ -176,8 +176,8 @@ impl Gateway {
     /// Asks the operators' listener; `None` while nobody listens.
     pub fn admin(&self, path: &str) -> Option<Reply> {
         let address = SocketAddr::from(([127, 0, 0, 1], self.admin));
-        std::net::TcpStream::connect(address).ok()?;
-        send(address, format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes())
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        ask(std::net::TcpStream::connect(address).ok()?, request.as_bytes())
     }
 
     /// One value from `/metrics`, 0 if the series does not exist.

@@ -4,7 +4,7 @@ mod client;
 mod gateway;
 mod upstream;
 
-pub use client::{Reply, get, send};
+pub use client::{Reply, ask, get, send};
 pub use gateway::{Setup, mint};
 pub use upstream::{Upstream, answer};
 
