@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use http::{HeaderMap, Method};
+use http::Method;
 use serde_json::json;
 use tollgate::model::settings::{Meter, Mode, OnError, Rule, RuleLimits, Rules};
 use tollgate::model::{Caller, CanonicalPath, Claims, Facts, Identity, Moment, Name, RequestId, ResponseFacts, Source};
@@ -64,14 +64,11 @@ fn book(files: &[(&str, &str)]) -> RuleBook {
 fn facts() -> Arc<Facts> {
     let at = Moment::new(Duration::from_secs(1_800_000_000), Duration::ZERO);
     Arc::new(Facts {
-        id: RequestId::new(at, 1),
-        received_at: at,
         method: Method::POST,
         host: "api.example.com".into(),
         path: CanonicalPath::parse("/v1/orders/4711").unwrap(),
-        query: None,
-        headers: HeaderMap::new(),
         client_ip: [127, 0, 0, 1].into(),
+        ..Facts::unknown(RequestId::new(at, 1), at)
     })
 }
 

@@ -7,7 +7,6 @@ use std::fmt::Write as _;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, Method};
 use serde_json::{Value, json};
 use tollgate::model::settings::{ClaimKind, ClaimType, Mode, OnError, Rule, RuleLimits, Rules};
 use tollgate::model::{
@@ -35,14 +34,10 @@ fn rules(files: &[(&str, &str)]) -> Rules {
 fn decide(book: &RuleBook, claims: &Value) -> Decision {
     let at = Moment::new(Duration::from_secs(1_800_000_000), Duration::ZERO);
     let facts = Arc::new(Facts {
-        id: RequestId::new(at, 1),
-        received_at: at,
-        method: Method::GET,
         host: "api.example.com".into(),
         path: CanonicalPath::parse("/v1/orders").unwrap(),
-        query: None,
-        headers: HeaderMap::new(),
         client_ip: [127, 0, 0, 1].into(),
+        ..Facts::unknown(RequestId::new(at, 1), at)
     });
     let caller = Caller::Known(Arc::new(Identity {
         issuer: "test".into(),

@@ -23,7 +23,7 @@ pub(super) fn status(gateway: &Gateway) -> Vec<u8> {
             "rules_sha256": config.rules_sha256,
             "failed_reload": last_reload,
         },
-        "listeners": config.listeners.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "listeners": config.listeners.iter().map(|listener| listener.address.to_string()).collect::<Vec<_>>(),
         "routes": config.routes.iter().map(|route| &*route.name).collect::<Vec<_>>(),
         "issuers": lasting.keys.status().into_iter().map(|ring| json!({
             "name": &*ring.name,

@@ -46,7 +46,7 @@ fn announce(gateway: &Gateway) {
     let list = |items: Vec<String>| if items.is_empty() { "none".to_owned() } else { items.join(", ") };
     let rules = snapshot.rules.rules().iter().map(|card| card.name.to_string()).collect();
     tracing::info!(
-        listening = list(config.listeners.iter().map(|address| format!("http://{address}")).collect()),
+        listening = list(config.listeners.iter().map(|listener| format!("http://{}", listener.address)).collect()),
         admin = format!("http://{}", config.admin),
         routes = config.routes.len(),
         rules = list(rules),

@@ -1,5 +1,6 @@
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 
@@ -22,11 +23,81 @@ pub struct Facts {
     pub query: Option<String>,
     /// As received; at most one `Authorization`, no name with an underscore.
     pub headers: HeaderMap,
-    /// The peer of the connection.
+    /// The peer of the connection, or who a trusted proxy says it is.
     pub client_ip: IpAddr,
+    /// What the request was spoken in.
+    pub protocol: Protocol,
+    /// Whether it came over TLS.
+    pub is_secure: bool,
+    /// Whether it asks for a WebSocket (RFC 6455 §4.1).
+    pub is_websocket: bool,
+    /// What the client proved by its certificate, if it showed one.
+    pub client_certificate: Option<Arc<ClientCertificate>>,
+}
+
+/// The version of HTTP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.0.
+    Http10,
+    /// HTTP/1.1.
+    #[default]
+    Http11,
+    /// HTTP/2.
+    Http2,
+}
+
+impl Protocol {
+    /// The word of the access log and of `request.protocol`; ALPN's (RFC 7301) where it has one.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Http10 => "http/1.0",
+            Self::Http11 => "http/1.1",
+            Self::Http2 => "h2",
+        }
+    }
+}
+
+/// A client certificate that was verified during the TLS handshake.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The subject, in the form of RFC 4514.
+    pub subject: String,
+    /// Who signed it, in the same form.
+    pub issuer: String,
+    /// Hexadecimal.
+    pub serial: String,
+    /// SHA-256 of the certificate, hexadecimal.
+    pub fingerprint: String,
+    /// DNS names of its subject alternative names.
+    pub dns_names: Vec<String>,
+    /// URIs of its subject alternative names, such as SPIFFE ids.
+    pub uris: Vec<String>,
+    /// E-mail addresses of its subject alternative names.
+    pub emails: Vec<String>,
+    /// IP addresses of its subject alternative names.
+    pub ips: Vec<IpAddr>,
 }
 
 impl Facts {
+    /// A request of which nothing is known but its name and moment: what every other one is made from.
+    pub fn unknown(id: RequestId, received_at: Moment) -> Self {
+        Self {
+            id,
+            received_at,
+            method: Method::GET,
+            host: String::new(),
+            path: CanonicalPath::unknown(),
+            query: None,
+            headers: HeaderMap::new(),
+            client_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            protocol: Protocol::default(),
+            is_secure: false,
+            is_websocket: false,
+            client_certificate: None,
+        }
+    }
+
     /// The value of a header that is text, the first one if there are several.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()

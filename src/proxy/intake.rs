@@ -6,7 +6,7 @@ use http::{HeaderMap, Method, Version, header};
 use pingora::prelude::Session;
 
 use super::framing;
-use crate::model::{CanonicalPath, Ending, Facts, Malformed, Moment, Rejection, RequestId};
+use crate::model::{CanonicalPath, Ending, Facts, Malformed, Moment, Protocol, Rejection, RequestId};
 
 /// Bytes of a request target.
 const TARGET: usize = 8 << 10;
@@ -34,14 +34,14 @@ pub(super) fn read(session: &Session, at: Moment) -> (Facts, Result<(), Malforme
         .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |inet| inet.ip().to_canonical());
     let request = session.req_header();
     let mut facts = Facts {
-        id: RequestId::new(at, fastrand::u128(..)),
-        received_at: at,
         method: request.method.clone(),
-        host: String::new(),
-        path: CanonicalPath::unknown(),
-        query: None,
-        headers: HeaderMap::new(),
         client_ip,
+        protocol: match request.version {
+            Version::HTTP_2 => Protocol::Http2,
+            Version::HTTP_10 => Protocol::Http10,
+            _ => Protocol::Http11,
+        },
+        ..Facts::unknown(RequestId::new(at, fastrand::u128(..)), at)
     };
     let verdict = examine(session, &mut facts);
     (facts, verdict)

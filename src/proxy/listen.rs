@@ -12,6 +12,7 @@ use pingora::services::listening::Service;
 
 use super::Front;
 use crate::gateway::Gateway;
+use crate::model::settings::Listener;
 
 /// Between two reads of a body.
 const READ: Duration = Duration::from_secs(30);
@@ -23,10 +24,10 @@ const WRITE: Duration = Duration::from_secs(30);
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// The proxy as a pingora service on every listener.
-pub fn service(conf: &Arc<ServerConf>, gateway: &Arc<Gateway>, listeners: &[SocketAddr]) -> Service<HttpProxy<Front>> {
+pub fn service(conf: &Arc<ServerConf>, gateway: &Arc<Gateway>, listeners: &[Listener]) -> Service<HttpProxy<Front>> {
     let mut service = http_proxy_service(conf, Front::new(Arc::clone(gateway)));
-    for address in listeners {
-        service.add_tcp(&address.to_string());
+    for listener in listeners {
+        service.add_tcp(&listener.address.to_string());
     }
     service
 }

@@ -47,7 +47,7 @@ pub fn run(gateway: Gateway, outlook: Option<Outlook>, started: impl FnOnce(&Gat
     let gateway = Arc::new(gateway);
     let snapshot = gateway.snapshot();
     let config = &snapshot.config;
-    let addresses = config.listeners.iter().map(|address| ("listeners[].address", *address));
+    let addresses = config.listeners.iter().map(|listener| ("listeners[].address", listener.address));
     for (key, address) in addresses.chain([("admin.address", config.admin)]) {
         listen::probe(address).map_err(|source| StartError::Listen { key, address, source })?;
     }

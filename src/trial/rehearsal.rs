@@ -204,14 +204,13 @@ impl Described {
         let path = CanonicalPath::parse(path)
             .map_err(|problem| format!("the gateway refuses the path `{path}` before any rule runs: {problem:?}"))?;
         Ok(Facts {
-            id: RequestId::new(self.at, 0),
-            received_at: self.at,
             method,
             host: host.split(':').next().unwrap_or_default().to_ascii_lowercase(),
             path,
             query,
             headers: header_map(&self.headers)?,
             client_ip: self.client_ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            ..Facts::unknown(RequestId::new(self.at, 0), self.at)
         })
     }
 }

@@ -5,11 +5,12 @@ use super::count;
 use crate::config::field::Field;
 use crate::config::section::Section;
 use crate::model::Problem;
+use crate::model::settings::Listener;
 
 const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
 
 /// `listeners:` and `admin:`
-pub(super) fn lower(top: &Section<'_>) -> (Vec<SocketAddr>, SocketAddr) {
+pub(super) fn lower(top: &Section<'_>) -> (Vec<Listener>, SocketAddr) {
     let mut taken: Vec<SocketAddr> = Vec::new();
     let mut listeners = Vec::new();
     if let Some(field) = top.required("listeners", "for example `listeners: [{ address: 127.0.0.1:8080 }]`") {
@@ -17,7 +18,7 @@ pub(super) fn lower(top: &Section<'_>) -> (Vec<SocketAddr>, SocketAddr) {
             item.section(|listener| {
                 listener.not_built_yet("tls", "listeners speak plain HTTP; terminate TLS in front of Tollgate");
                 let field = listener.required("address", "an IP address and a port, for example 0.0.0.0:8080");
-                listeners.extend(field.and_then(|field| address(field, &mut taken)));
+                listeners.extend(field.and_then(|field| address(field, &mut taken)).map(|address| Listener { address }));
             });
         }
     }

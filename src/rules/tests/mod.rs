@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
 use super::machine::Machine;
@@ -139,14 +139,10 @@ impl Request {
     pub(super) fn new() -> Self {
         let at = Moment::new(Duration::from_secs(1_800_000_000), Duration::from_secs(1));
         let facts = Facts {
-            id: RequestId::new(at, 7),
-            received_at: at,
-            method: Method::GET,
             host: "api.example.com".into(),
             path: CanonicalPath::parse("/v1/orders/7").unwrap(),
-            query: None,
-            headers: HeaderMap::new(),
             client_ip: [192, 0, 2, 7].into(),
+            ..Facts::unknown(RequestId::new(at, 7), at)
         };
         Self {
             facts,

@@ -1,0 +1,78 @@
+//! What the operator asked for, valid by construction: defaults filled in, names resolved, units typed.
+//!
+//! `config` lowers the YAML text into these values; every other folder reads only its own section.
+
+mod accounting;
+mod identity;
+mod listeners;
+mod observing;
+mod routes;
+mod rules;
+mod upstreams;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use accounting::{Billing, Meter, OnFull, Throttling};
+pub use identity::{ClaimKind, ClaimType, Identity, Issuer, TokenFrom};
+pub use listeners::Listener;
+pub use observing::{AccessLog, LogOutput};
+pub use routes::{Auth, Route, RouteDefault, Target};
+pub use rules::{Mode, OnError, Rule, RuleLimits, Rules};
+pub use upstreams::{Server, Timeouts, Upstream};
+
+/// The whole configuration.
+#[derive(Debug)]
+pub struct Config {
+    /// Where the proxy listens.
+    pub listeners: Vec<Listener>,
+    /// Where operators ask.
+    pub admin: SocketAddr,
+    /// Worker threads of the proxy.
+    pub threads: usize,
+    /// How long running requests may finish after SIGTERM.
+    pub grace: Duration,
+    /// Who is calling?
+    pub identity: Identity,
+    /// By name, in the order of the file.
+    pub upstreams: Vec<Upstream>,
+    /// First match wins.
+    pub routes: Vec<Route>,
+    /// What shall happen?
+    pub rules: Rules,
+    /// May it happen now?
+    pub throttling: Throttling,
+    /// What is owed?
+    pub billing: Billing,
+    /// Beyond it label values are folded into `_other`.
+    pub max_series_per_metric: usize,
+    /// One line per request.
+    pub access_log: AccessLog,
+    /// SHA-256 of the configuration text, hexadecimal.
+    pub config_sha256: String,
+    /// SHA-256 of all rule texts, hexadecimal.
+    pub rules_sha256: String,
+}
+
+/// A text that must not be shown: a client secret, an HMAC key.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Arc<str>);
+
+impl Secret {
+    /// Takes the text.
+    pub fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// For the one place that uses it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}

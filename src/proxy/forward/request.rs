@@ -1,0 +1,104 @@
+use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, Uri};
+use pingora::ErrorType;
+use pingora::http::RequestHeader;
+use pingora::prelude::{Error, Result, Session};
+
+use super::REQUEST_ID;
+use crate::model::{Facts, Plan};
+use crate::proxy::Exchange;
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Headers by which a client could tell an upstream another story than the one that was judged.
+const SPOOFABLE: [&str; 8] = [
+    "forwarded",
+    "x-real-ip",
+    "x-original-url",
+    "x-rewrite-url",
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+    "x-client-ip",
+];
+
+/// The request as the upstream gets it. Runs again for every attempt, so it sets and removes but never appends.
+pub(in crate::proxy) fn shape_request(session: &Session, request: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
+    let (Some(permit), Some(trail)) = (exchange.permitted(), exchange.trail()) else {
+        return Err(Error::new(ErrorType::HTTPStatus(500)));
+    };
+    let facts = trail.facts();
+    spell_target(session, request, &facts)?;
+    for name in facts.headers.keys() {
+        let text = name.as_str();
+        if text.starts_with("x-forwarded-") || SPOOFABLE.contains(&text) {
+            request.remove_header(name);
+        }
+    }
+    for (name, _) in &exchange.snapshot().config.identity.forward_claims {
+        if facts.headers.contains_key(name) {
+            request.remove_header(name);
+        }
+    }
+    join_cookies(request, &facts.headers)?;
+    request.insert_header(FORWARDED_FOR, facts.client_ip.to_string())?;
+    request.insert_header(FORWARDED_PROTO, "http")?;
+    if let Some(host) = facts.headers.get(header::HOST) {
+        request.insert_header(FORWARDED_HOST, host)?;
+    }
+    request.insert_header(REQUEST_ID, facts.id.as_str())?;
+    if let Some(identity) = trail.caller().and_then(|caller| caller.identity()) {
+        for (name, value) in &identity.forwarded {
+            request.insert_header(name.clone(), value)?;
+        }
+    }
+    apply_to_request(permit.plan(), request)
+}
+
+/// Sends the spelling that was judged, not the one that arrived.
+fn spell_target(session: &Session, request: &mut RequestHeader, facts: &Facts) -> Result<()> {
+    let arrived = session.req_header().raw_path();
+    let path = facts.path.as_str();
+    let same = match &facts.query {
+        None => arrived == path.as_bytes(),
+        Some(query) => {
+            arrived.len() == path.len() + 1 + query.len()
+                && arrived.starts_with(path.as_bytes())
+                && arrived.ends_with(query.as_bytes())
+        }
+    };
+    if !same {
+        let target = match &facts.query {
+            Some(query) => format!("{path}?{query}"),
+            None => path.to_owned(),
+        };
+        let uri = target.parse::<Uri>().map_err(|_| Error::new(ErrorType::HTTPStatus(400)))?;
+        request.set_uri(uri);
+    }
+    Ok(())
+}
+
+/// RFC 9113 §8.2.3: cookies that came in several fields are one to an HTTP/1.1 server.
+fn join_cookies(request: &mut RequestHeader, arrived: &HeaderMap) -> Result<()> {
+    let mut cookies = arrived.get_all(header::COOKIE).iter();
+    if let (Some(first), Some(second)) = (cookies.next(), cookies.next()) {
+        let all: Vec<&[u8]> = [first, second].into_iter().chain(cookies).map(HeaderValue::as_bytes).collect();
+        let joined = HeaderValue::from_bytes(&all.join(&b"; "[..])).map_err(|_| Error::new(ErrorType::HTTPStatus(400)))?;
+        request.insert_header(header::COOKIE, joined)?;
+    }
+    Ok(())
+}
+
+fn apply_to_request(plan: &Plan, request: &mut RequestHeader) -> Result<()> {
+    for (name, value) in &plan.header_edits {
+        match value {
+            Some(value) => request.insert_header(name.clone(), value)?,
+            None => {
+                request.remove_header(name);
+            }
+        }
+    }
+    Ok(())
+}
