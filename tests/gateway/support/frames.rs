@@ -117,10 +117,8 @@ fn status(block: &[u8]) -> u16 {
         // A change of the table's size.
         [size, rest @ ..] if size >> 5 == 1 => status(rest),
         [index @ 0x88..=0x8e, ..] => [200, 204, 206, 304, 400, 404, 500][usize::from(index - 0x88)],
-        [name, length, rest @ ..] if matches!(name, 0x48 | 0x08 | 0x18) && *length == 3 => {
-            std::str::from_utf8(&rest[..3]).unwrap().parse().unwrap()
-        }
-        [name, length, rest @ ..] if matches!(name, 0x48 | 0x08 | 0x18) => huffman_digits(&rest[..usize::from(length & 0x7f)]),
+        [0x48 | 0x08 | 0x18, 3, rest @ ..] => std::str::from_utf8(&rest[..3]).unwrap().parse().unwrap(),
+        [0x48 | 0x08 | 0x18, length, rest @ ..] => huffman_digits(&rest[..usize::from(length & 0x7f)]),
         other => panic!("no status in {other:?}"),
     }
 }
