@@ -41,6 +41,8 @@ pub mod tls;
 
 pub mod gateway;
 
+pub mod acme;
+
 pub mod identity;
 
 pub mod rules;

@@ -14,9 +14,10 @@ use std::fs;
 use std::path::Path;
 
 /// Folders of `src/` from the bottom up. A file may name its own layer or a lower one; stages (1) never name each other.
-const LAYERS: [(&str, u8); 16] = [
+const LAYERS: [(&str, u8); 17] = [
     ("model", 0),
     ("tls", 0),
+    ("acme", 1),
     ("identity", 1),
     ("rules", 1),
     ("throttling", 1),
@@ -34,7 +35,8 @@ const LAYERS: [(&str, u8); 16] = [
 ];
 
 /// One dependency, one home.
-const HOMES: [(&str, &[&str]); 13] = [
+const HOMES: [(&str, &[&str]); 14] = [
+    ("instant_acme", &["acme/"]),
     ("openssl", &["tls/"]),
     ("pingora", &["proxy/", "admin/", "server/"]),
     ("rhai", &["rules/"]),
@@ -44,14 +46,15 @@ const HOMES: [(&str, &[&str]); 13] = [
     ("notify", &["config/watch"]),
     ("prometheus", &["metrics/"]),
     ("rusqlite", &["billing/"]),
-    ("reqwest", &["identity/issuer", "demo/"]),
+    ("reqwest", &["identity/issuer", "acme/", "demo/"]),
     ("hyper", &["demo/"]),
     ("clap", &["cli/"]),
     ("tracing_subscriber", &["cli/"]),
 ];
 
 /// Files that talk to the world; everything else in the folders of layers 0 and 1 is pure.
-const EDGES: [&str; 7] = [
+const EDGES: [&str; 8] = [
+    "acme/",
     "identity/issuer",
     "identity/identifier",
     "traffic/resolve",

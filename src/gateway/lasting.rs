@@ -6,6 +6,7 @@ use crate::identity::KeyRings;
 use crate::metrics::Metrics;
 use crate::model::Rejection;
 use crate::throttling::Throttling;
+use crate::tls::Challenges;
 use crate::traffic::Pools;
 
 /// What outlives a reload, keyed by name: counters, keys, limits, the ledger.
@@ -20,6 +21,8 @@ pub struct Lasting {
     pub ledger: Option<Ledger>,
     /// The upstreams' servers.
     pub pools: Pools,
+    /// What an ACME server asks for right now.
+    pub challenges: Challenges,
     /// One line per request.
     pub access_log: AccessLog,
     /// When each rule's failure was last logged.

@@ -14,6 +14,7 @@ pub(super) struct ListenerSeries {
     pub(super) handshake_seconds: HistogramVec,
     pub(super) certificate_expiry: GaugeVec,
     pub(super) proxy_headers: IntCounterVec,
+    pub(super) acme_orders: IntCounterVec,
 }
 
 /// What is counted at one listener.
@@ -50,10 +51,20 @@ impl Metrics {
         }
     }
 
+    /// An ACME server issued a certificate, or did not.
+    pub fn ordered(&self, name: &str, worked: bool) {
+        self.listeners.acme_orders.with_label_values(&[name, if worked { "success" } else { "failure" }]).inc();
+    }
+
     /// The certificates in use, and only those.
     pub fn certificates<'l>(&self, listeners: impl Iterator<Item = &'l Listener>) {
         self.listeners.certificate_expiry.reset();
         for listener in listeners {
+            if let Some(acme) = listener.tls.as_ref().and_then(|tls| tls.acme.as_ref()) {
+                for result in ["success", "failure"] {
+                    self.listeners.acme_orders.with_label_values(&[acme.label(), result]);
+                }
+            }
             for certificate in listener.tls.iter().flat_map(|tls| &tls.certificates) {
                 let labels = [&*listener.address.to_string(), certificate.label()];
                 self.listeners.certificate_expiry.with_label_values(&labels).set(certificate.not_after.as_secs_f64());

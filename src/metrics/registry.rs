@@ -229,6 +229,11 @@ impl ListenerSeries {
                 "Connections closed because no trusted proxy introduced them properly.",
                 &["listener"],
             )?,
+            acme_orders: declare.counters(
+                "acme_orders_total",
+                "Certificates ordered from an ACME server.",
+                &["name", "result"],
+            )?,
         })
     }
 }

@@ -1,12 +1,11 @@
 //! From a request on the wire to [`Facts`], or a refusal: canonicalise before anything is decided.
 
 use http::{HeaderMap, Method, Version, header};
-use ipnet::IpNet;
 use pingora::prelude::Session;
 
 use super::door::{self, Connection};
-use super::framing;
-use crate::model::{CanonicalPath, Ending, Facts, Malformed, Moment, Protocol, Rejection, RequestId};
+use super::{Exchange, framing};
+use crate::model::{CanonicalPath, Ending, Facts, Malformed, Protocol, Rejection, RequestId};
 
 /// Bytes of a request target.
 const TARGET: usize = 8 << 10;
@@ -27,7 +26,8 @@ impl From<Malformed> for Ending {
 }
 
 /// Reads a request. What is refused, or belongs elsewhere, comes with as many facts as are safe to log.
-pub(super) fn read(session: &Session, at: Moment, trusted: &[IpNet]) -> (Facts, Result<(), Ending>) {
+pub(super) fn read(session: &Session, exchange: &Exchange) -> (Facts, Result<(), Ending>) {
+    let at = exchange.began();
     let connection = Connection::of(session);
     let request = session.req_header();
     let mut facts = Facts {
@@ -40,11 +40,11 @@ pub(super) fn read(session: &Session, at: Moment, trusted: &[IpNet]) -> (Facts, 
         ..Facts::unknown(RequestId::new(at, fastrand::u128(..)), at)
     };
     if let Some(connection) = connection {
-        door::describe(connection, request, trusted, &mut facts);
+        door::describe(connection, request, &exchange.snapshot().config.trusted_proxies, &mut facts);
     }
     let verdict = match (examine(session, &mut facts), connection) {
         (Err(malformed), _) => Err(malformed.into()),
-        (Ok(()), Some(connection)) => door::direct(connection, &facts),
+        (Ok(()), Some(connection)) => door::direct(connection, &facts, &exchange.gateway().lasting.challenges),
         // Every connection comes through the door.
         (Ok(()), None) => Err(Rejection::Internal.into()),
     };

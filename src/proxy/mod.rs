@@ -50,7 +50,7 @@ impl ProxyHttp for Front {
     }
 
     async fn request_filter(&self, session: &mut Session, exchange: &mut Self::CTX) -> Result<bool> {
-        let (facts, verdict) = intake::read(session, exchange.began(), &exchange.snapshot().config.trusted_proxies);
+        let (facts, verdict) = intake::read(session, exchange);
         let started = exchange.start(facts);
         if let Err(ending) = verdict {
             return reply::send(session, exchange, ending).await.map(|()| true);

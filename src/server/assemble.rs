@@ -7,6 +7,7 @@ use crate::metrics::Metrics;
 use crate::model::settings::Config;
 use crate::model::{Problem, Severity};
 use crate::throttling::Throttling;
+use crate::tls::Challenges;
 use crate::traffic::Pools;
 
 /// Makes a gateway from its first configuration. Opens the ledger and the access log, but no socket.
@@ -32,6 +33,7 @@ pub fn assemble(config: Config) -> Result<(Gateway, Vec<Problem>), Vec<Problem>>
         throttling: Throttling::new(config.throttling.max_keys),
         ledger,
         pools: Pools::default(),
+        challenges: Challenges::default(),
         access_log,
         faults: Faults::default(),
     };

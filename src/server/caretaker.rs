@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 
-use super::{Reloaded, reload};
+use super::{Reloaded, certificates, reload};
 use crate::config::watch::Watch;
 use crate::gateway::{Gateway, clock};
 use crate::traffic::keep_resolved;
@@ -26,6 +26,7 @@ impl BackgroundService for Caretaker {
         tokio::select! {
             () = Arc::clone(&lasting.keys).keep_fresh() => {}
             () = keep_resolved(&lasting.pools) => {}
+            () = certificates::keep_fresh(&self.gateway) => {}
             () = self.keep_tidy() => {}
             () = self.keep_current() => {}
             // Requests that still run may need a key; the process ends soon enough.

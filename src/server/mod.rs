@@ -2,6 +2,7 @@
 
 mod assemble;
 mod caretaker;
+mod certificates;
 mod reload;
 mod run;
 mod stop;

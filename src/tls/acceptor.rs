@@ -2,12 +2,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use openssl::error::ErrorStack;
+use openssl::pkey::{PKey, Private};
 use openssl::ssl::{
     AlpnError, NameType, SslAcceptor, SslAcceptorBuilder, SslContext, SslMethod, SslOptions, SslSessionCacheMode, SslVerifyMode,
     SslVersion, select_next_proto,
 };
 use openssl::x509::X509;
 
+use super::challenges::placeholder;
 use super::names::covers;
 use super::pair::{PairFault, chain_of, key_of};
 use crate::model::settings::{Certificate, Protocols, Tls, TlsVersion};
@@ -77,8 +79,9 @@ impl Acceptor {
     /// When OpenSSL does not want a certificate, a key or a cipher.
     pub fn new(tls: &Tls, protocols: Protocols) -> Result<Self, AcceptorFault> {
         let mut contexts = Vec::with_capacity(tls.certificates.len());
+        let first = Shape::of(tls)?;
         for certificate in &tls.certificates {
-            contexts.push(build(tls, certificate, protocols)?.build().into_context());
+            contexts.push(build(tls, &Shape::read(certificate)?, protocols)?.build().into_context());
         }
         let names: Vec<Vec<String>> = tls.certificates.iter().map(|certificate| certificate.names.clone()).collect();
         let (mut exact, mut wildcard) = (HashMap::new(), HashMap::new());
@@ -89,7 +92,7 @@ impl Acceptor {
             };
         }
         let shown = Arc::new(Shown { contexts, names, exact, wildcard });
-        let mut main = build(tls, tls.certificates.first().ok_or(AcceptorFault::Nothing)?, protocols)?;
+        let mut main = build(tls, &first, protocols)?;
         let choose = Arc::clone(&shown);
         main.set_servername_callback(move |ssl, _| {
             let context = ssl.servername(NameType::HOST_NAME).and_then(|name| choose.contexts.get(choose.find(name)?));
@@ -131,7 +134,33 @@ impl Shown {
     }
 }
 
-fn build(tls: &Tls, certificate: &Certificate, protocols: Protocols) -> Result<SslAcceptorBuilder, AcceptorFault> {
+/// A certificate with its chain and key as OpenSSL has them.
+struct Shape {
+    leaf: X509,
+    chain: Vec<X509>,
+    key: PKey<Private>,
+}
+
+impl Shape {
+    fn read(certificate: &Certificate) -> Result<Self, AcceptorFault> {
+        let (leaf, chain) = chain_of(&certificate.chain)?;
+        Ok(Self { leaf, chain, key: key_of(certificate.key.expose())? })
+    }
+
+    /// The first certificate, or what stands in for the one that ACME will bring.
+    fn of(tls: &Tls) -> Result<Self, AcceptorFault> {
+        match (tls.certificates.first(), &tls.acme) {
+            (Some(first), _) => Self::read(first),
+            (None, Some(acme)) => {
+                let (leaf, key) = placeholder(&acme.names)?;
+                Ok(Self { leaf, chain: Vec::new(), key })
+            }
+            (None, None) => Err(AcceptorFault::Nothing),
+        }
+    }
+}
+
+fn build(tls: &Tls, shape: &Shape, protocols: Protocols) -> Result<SslAcceptorBuilder, AcceptorFault> {
     let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls())?;
     builder.set_options(
         SslOptions::NO_COMPRESSION
@@ -150,12 +179,11 @@ fn build(tls: &Tls, certificate: &Certificate, protocols: Protocols) -> Result<S
     if !tls.suites.is_empty() {
         builder.set_ciphersuites(&tls.suites.join(":"))?;
     }
-    let (leaf, chain) = chain_of(&certificate.chain)?;
-    builder.set_certificate(&leaf)?;
-    for between in chain {
-        builder.add_extra_chain_cert(between)?;
+    builder.set_certificate(&shape.leaf)?;
+    for between in &shape.chain {
+        builder.add_extra_chain_cert(between.clone())?;
     }
-    builder.set_private_key(&*key_of(certificate.key.expose())?)?;
+    builder.set_private_key(&shape.key)?;
     builder.check_private_key()?;
     builder.set_session_cache_mode(SslSessionCacheMode::OFF);
     // Without it OpenSSL refuses to resume sessions of clients that showed a certificate.

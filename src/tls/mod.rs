@@ -3,12 +3,14 @@
 //! Below the stages, because the configuration checks with it what the proxy uses afterwards.
 
 mod acceptor;
+mod challenges;
 mod client;
 mod handshake;
 mod names;
 mod pair;
 
 pub use acceptor::{Acceptor, AcceptorFault, CipherKind, cipher_kind};
+pub use challenges::{ACME_PROTOCOL, Challenges};
 pub use handshake::{Agreed, HandshakeFault};
 pub use names::covers;
 pub use pair::{Pair, PairFault, authorities};

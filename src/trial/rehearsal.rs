@@ -14,6 +14,7 @@ use crate::model::{
     ResponseFacts,
 };
 use crate::throttling::Throttling;
+use crate::tls::Challenges;
 use crate::traffic::Pools;
 
 /// A gateway without sockets, ledger and log: its own limits, its own clock.
@@ -96,6 +97,7 @@ impl Rehearsal {
             throttling: Throttling::new(config.throttling.max_keys),
             ledger: None,
             pools: Pools::default(),
+            challenges: Challenges::default(),
             access_log: AccessLog::open(&LogOutput::None).map_err(|error| failed("access log", &error))?,
             faults: Faults::default(),
         };

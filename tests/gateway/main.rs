@@ -12,6 +12,7 @@
 
 mod support;
 
+mod acme;
 mod attacks;
 mod billing;
 mod http2;

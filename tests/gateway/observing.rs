@@ -42,7 +42,9 @@ fn every_metric_is_documented_and_every_documented_one_exists() {
     let rule = "fn on_request(claims) { throttle(claims.org, 1000, \"1m\"); meter(\"calls\"); }";
     // Some exist only where a listener does what they count.
     let second = format!(
-        "  - address: 127.0.0.1:{}\n    tls: {{ certificate: a.pem, private_key: a.key }}\n    proxy_protocol: optional\n",
+        "  - address: 127.0.0.1:{}\n    tls: {{ certificate: a.pem, private_key: a.key }}\n    proxy_protocol: optional\n  \
+         - address: 127.0.0.1:{}\n    tls: {{ acme: {{ directory: \"https://127.0.0.1:1/\", agree_to_terms: true, names: [b.example] }} }}\n",
+        free_port(),
         free_port()
     );
     let gateway = Setup::to(upstream.address())

@@ -1,6 +1,7 @@
 //! From nodes to settings, one file for each section. What cannot be read gets a placeholder and a problem, so that the rest is
 //! still looked at; the problems say whether the result may be used.
 
+mod acme;
 mod billing;
 mod claims;
 mod identity;

@@ -20,18 +20,27 @@ const SOON: Duration = Duration::from_secs(14 * 86_400);
 pub(super) fn lower(field: Field<'_>, protocols: Protocols, surroundings: &Surroundings<'_>) -> Option<Tls> {
     let reader = Reader { surroundings };
     let tls = field.section(|section| {
-        section.not_built_yet(
-            "acme",
-            "let an ACME client such as certbot or lego write the files; they are reloaded as they change",
-        );
-        let certificates = reader.certificates(section);
+        let acme = section.optional("acme");
+        let (certificates, acme) = match acme {
+            None => (reader.certificates(section), None),
+            Some(field) => {
+                for key in ["certificate", "private_key", "certificates"] {
+                    if let Some(other) = section.optional(key) {
+                        let problem = Problem::error("config::conflict", format!("`{key}` and `acme` exclude each other"));
+                        other.note_at_key(problem.label("which one?").hint("a listener of its own can have the other one"));
+                    }
+                }
+                let acme = super::acme::lower(field, surroundings);
+                (acme.as_ref().map(|acme| super::acme::cached(acme, surroundings)), acme.map(Arc::new))
+            }
+        };
         let minimum = section.optional("minimum_version");
         let minimum = minimum.and_then(|field| field.one_of(&[("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)]));
         let (ciphers, suites) = section.optional("ciphers").map(ciphers).unwrap_or_default();
         let client = section.optional("client_certificates").map(|field| reader.client_certificates(field));
         // A client that may not come in must not come in because of another mistake in the file.
         let client = client.map_or(Some(None), |client| client.map(Some))?;
-        Some(Tls { certificates: certificates?, minimum: minimum.unwrap_or_default(), ciphers, suites, client })
+        Some(Tls { certificates: certificates?, minimum: minimum.unwrap_or_default(), ciphers, suites, client, acme })
     })?;
     if let Err(fault) = Acceptor::new(&tls, protocols) {
         let message = format!("these TLS settings cannot be used: {fault}");

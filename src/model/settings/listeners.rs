@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,7 +48,7 @@ pub enum ProxyProtocol {
 /// `listeners[].tls:`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
-    /// At least one; the first is shown to who asks for no name or for an unknown one.
+    /// At least one, but see `acme`; the first is shown to who asks for no name or for an unknown one.
     pub certificates: Vec<Certificate>,
     /// Whether TLS 1.2 is spoken, too.
     pub minimum: TlsVersion,
@@ -57,6 +58,63 @@ pub struct Tls {
     pub suites: Vec<String>,
     /// Whether clients show certificates, too.
     pub client: Option<ClientCertificates>,
+    /// Who issues the certificate, if nobody puts it there. `certificates` is empty until it did.
+    pub acme: Option<Arc<Acme>>,
+}
+
+/// `acme:`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acme {
+    /// The server's directory, an https URL.
+    pub directory: String,
+    /// URIs such as `mailto:ops@example.com`.
+    pub contacts: Vec<String>,
+    /// DNS names, lower case, at least one; the first one names the file.
+    pub names: Vec<String>,
+    /// The folder of certificates and accounts.
+    pub cache: PathBuf,
+    /// How the server is convinced.
+    pub challenge: AcmeChallenge,
+    /// PEM: who signed the server's own certificate, if it is no public one.
+    pub ca: Option<Arc<str>>,
+}
+
+/// `challenge:`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AcmeChallenge {
+    /// RFC 8555 §8.3, on port 80.
+    #[default]
+    Http01,
+    /// RFC 8737, on port 443.
+    TlsAlpn01,
+}
+
+impl Acme {
+    /// What logs and metrics call it: its first name.
+    pub fn label(&self) -> &str {
+        self.names.first().map_or("", String::as_str)
+    }
+
+    /// Where its certificate and key are kept.
+    pub fn file(&self) -> PathBuf {
+        self.cache.join(format!("{}.pem", self.label()))
+    }
+
+    /// Where the account is kept: one for each server.
+    pub fn account_file(&self) -> PathBuf {
+        let server: String = self.directory.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+        self.cache.join(format!("account-{server}.json"))
+    }
+}
+
+impl AcmeChallenge {
+    /// As RFCs spell it.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Http01 => "http-01",
+            Self::TlsAlpn01 => "tls-alpn-01",
+        }
+    }
 }
 
 /// `minimum_version:`

@@ -18,7 +18,7 @@ use ipnet::IpNet;
 
 pub use accounting::{Billing, Meter, OnFull, Throttling};
 pub use identity::{ClaimKind, ClaimType, Identity, Issuer, TokenFrom};
-pub use listeners::{Certificate, ClientCertificates, Listener, Protocols, ProxyProtocol, Tls, TlsVersion};
+pub use listeners::{Acme, AcmeChallenge, Certificate, ClientCertificates, Listener, Protocols, ProxyProtocol, Tls, TlsVersion};
 pub use observing::{AccessLog, LogOutput};
 pub use routes::{Auth, Route, RouteDefault, Target};
 pub use rules::{Mode, OnError, Rule, RuleLimits, Rules};

@@ -4,6 +4,7 @@
 //! then certificates can change while it runs and something can stand before the TLS handshake.
 
 mod connection;
+mod hello;
 mod preface;
 mod proxy_protocol;
 mod request;
@@ -68,7 +69,7 @@ impl Door {
         // Not held while a slow client shakes hands: it is everything that was configured.
         drop(snapshot);
         let began = clock::steady();
-        match timeout(HANDSHAKE, welcome(socket, peer, is_trusted, Arc::clone(&doorway))).await {
+        match timeout(HANDSHAKE, self.welcome(socket, peer, is_trusted, Arc::clone(&doorway))).await {
             Ok(wire) => Some(Box::new(wire?)),
             Err(_) => {
                 doorway.handles.shook_hands(Err(HandshakeFault::Timeout), clock::steady().saturating_sub(began));
@@ -85,22 +86,31 @@ fn http2() -> H2Options {
     options
 }
 
-async fn welcome(mut socket: Box<Socket>, peer: SocketAddr, is_trusted: bool, doorway: Arc<Doorway>) -> Option<Wire> {
-    let client = introduced(&mut socket, peer, is_trusted, &doorway).await?;
-    let protocols = doorway.listener.protocols;
-    let (transport, agreed, is_http2) = if doorway.acceptor.is_some() {
-        let (stream, agreed) = shake_hands(*socket, &doorway).await?;
-        let is_http2 = agreed.is_http2 || !protocols.http1;
-        (Transport::Tls(stream), Some(agreed), is_http2)
-    } else {
-        let is_http2 = match (protocols.http1, protocols.http2) {
-            (true, true) => preface::is_http2(&mut socket).await.ok()?,
-            (_, http2) => http2,
+impl Door {
+    async fn welcome(&self, mut socket: Box<Socket>, peer: SocketAddr, is_trusted: bool, doorway: Arc<Doorway>) -> Option<Wire> {
+        let client = introduced(&mut socket, peer, is_trusted, &doorway).await?;
+        let protocols = doorway.listener.protocols;
+        let (transport, agreed, is_http2) = if doorway.acceptor.is_some() {
+            if let Some(challenged) = self.gateway.lasting.challenges.acceptor()
+                && hello::asks_for_proof(&mut socket).await.ok()?
+            {
+                // RFC 8737 §3: the handshake is the whole conversation.
+                let _ = prepare_tls_stream(&challenged, *socket).ok()?.accept().await;
+                return None;
+            }
+            let (stream, agreed) = shake_hands(*socket, &doorway).await?;
+            let is_http2 = agreed.is_http2 || !protocols.http1;
+            (Transport::Tls(stream), Some(agreed), is_http2)
+        } else {
+            let is_http2 = match (protocols.http1, protocols.http2) {
+                (true, true) => preface::is_http2(&mut socket).await.ok()?,
+                (_, http2) => http2,
+            };
+            (Transport::Plain(socket), None, is_http2)
         };
-        (Transport::Plain(socket), None, is_http2)
-    };
-    let protocol = is_http2.then_some(ALPN::H2);
-    Wire::new(transport, protocol, Arc::new(Connection { peer, client, doorway, agreed })).ok()
+        let protocol = is_http2.then_some(ALPN::H2);
+        Wire::new(transport, protocol, Arc::new(Connection { peer, client, doorway, agreed })).ok()
+    }
 }
 
 /// Who the client is, by the PROXY protocol if the listener speaks it. `None` closes the connection.

@@ -9,6 +9,7 @@ use pingora::prelude::{Result, Session};
 
 use super::Connection;
 use crate::model::{Ending, Facts, Malformed};
+use crate::tls::Challenges;
 
 /// Where RFC 8555 §8.3 asks for a certificate's proof, which is always done without TLS.
 const CHALLENGES: &str = "/.well-known/acme-challenge/";
@@ -69,7 +70,10 @@ fn is_websocket(request: &RequestHeader) -> bool {
 }
 
 /// Refuses what was meant for another server (RFC 9110 §7.4) and redirects what should come over TLS.
-pub(in crate::proxy) fn direct(connection: &Connection, facts: &Facts) -> Result<(), Ending> {
+pub(in crate::proxy) fn direct(connection: &Connection, facts: &Facts, challenges: &Challenges) -> Result<(), Ending> {
+    if let Some(answer) = facts.path.as_str().strip_prefix(CHALLENGES).and_then(|token| challenges.answer_to(token)) {
+        return Err(Ending::Respond { status: 200, body: answer.into() });
+    }
     if !connection.speaks_for(&facts.host) {
         return Err(Malformed::Misdirected.into());
     }
