@@ -47,11 +47,11 @@ pub async fn keep_fresh(
         for acme in wanted() {
             let name = acme.label().to_owned();
             let (count, until) = failures.get(&name).copied().unwrap_or_default();
-            if now() < until || !cache::is_due(&acme, now()) {
+            if now() < until || !cache::is_due(&acme, now()).await {
                 continue;
             }
             let ordered = match order::place(&acme, challenges).await {
-                Ok(pem) => match cache::write(&acme, &pem) {
+                Ok(pem) => match cache::write(&acme, &pem).await {
                     Ok(()) => Ordered::Yes,
                     Err(error) => Ordered::No(format!("the certificate cannot be written: {error}")),
                 },

@@ -56,7 +56,7 @@ pub(super) async fn place(acme: &Acme, challenges: &Challenges) -> Result<String
 /// The account of the cache, or a new one.
 async fn account(acme: &Acme) -> Result<Account, String> {
     let builder = || Http::new(acme).map(|http| Account::builder_with_http(Box::new(http)));
-    if let Some(text) = cache::account(acme) {
+    if let Some(text) = cache::account(acme).await {
         let credentials: AccountCredentials =
             serde_json::from_str(&text).map_err(|error| format!("{} is no account: {error}", acme.account_file().display()))?;
         return builder()?.from_credentials(credentials).await.map_err(|error| whole(&error));
@@ -66,7 +66,7 @@ async fn account(acme: &Acme) -> Result<Account, String> {
     let made = builder()?.create(&new, acme.directory.clone(), None).await;
     let (account, credentials) = made.map_err(|error| whole(&error))?;
     let text = serde_json::to_string(&credentials).map_err(|error| error.to_string())?;
-    cache::write_account(acme, &text).map_err(|error| format!("the account cannot be written: {error}"))?;
+    cache::write_account(acme, &text).await.map_err(|error| format!("the account cannot be written: {error}"))?;
     Ok(account)
 }
 

@@ -365,3 +365,53 @@ fn tokens_are_checked_over_tls_like_elsewhere() {
     let token = mint(&MintRequest::of("acme", "pro"));
     assert_eq!(gateway.curl("https://a.example/", &["-H", &format!("Authorization: Bearer {token}")]).status, 200);
 }
+
+#[test]
+fn rule_tests_and_explain_can_say_how_a_request_comes() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(folder.path().join("rules/tests")).unwrap();
+    let put = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    put(
+        "config.yaml",
+        "version: 1\nlisteners: [{ address: 127.0.0.1:1 }]\nupstreams: { app: { servers: [http://127.0.0.1:2] } }\n\
+         routes: [{ name: app, auth: none, upstream: app }]\nrules: [{ file: rules/worker.rhai }]\n",
+    );
+    put(
+        "rules/worker.rhai",
+        r#"
+fn on_request(request) {
+    if !("spiffe://acme/worker" in (request.client_certificate?.uris ?? [])) { deny("not_a_worker"); }
+    set_header("x-how", `${request.protocol} ${request.is_secure} ${request.is_websocket}`);
+}
+"#,
+    );
+    put(
+        "rules/tests/worker.test.yaml",
+        r#"
+tests:
+  - name: a worker passes
+    request: GET /
+    connection: { protocol: h2, is_websocket: true, client_certificate: { uris: ["spiffe://acme/worker"] } }
+    expect: { outcome: proxied, headers: { x-how: h2 true true } }
+  - name: another one does not
+    request: GET /
+    connection: { is_secure: true, client_certificate: { uris: ["spiffe://acme/other"], subject: CN=x } }
+    expect: { outcome: denied, denied: not_a_worker }
+  - name: nobody does not
+    request: GET /
+    expect: { outcome: denied, denied: not_a_worker }
+"#,
+    );
+    let tollgate = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_tollgate")).args(arguments).current_dir(folder.path()).output().unwrap();
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        (output.status.code(), said)
+    };
+    let (code, said) = tollgate(&["test"]);
+    assert!(code == Some(0) && said.contains("3 passed"), "{said}");
+    let (code, said) =
+        tollgate(&["explain", "GET /", "--connection", r#"{"client_certificate":{"uris":["spiffe://acme/worker"]}}"#]);
+    assert!(code == Some(0) && !said.contains("not_a_worker"), "{said}");
+    let (code, said) = tollgate(&["explain", "GET /", "--connection", r#"{"tls":true}"#]);
+    assert!(code == Some(2) && said.contains("--connection"), "{said}");
+}

@@ -19,7 +19,11 @@ pub(super) fn lower(top: &Section<'_>, surroundings: &Surroundings<'_>) -> (Vec<
     let mut listeners = Vec::new();
     if let Some(field) = top.required("listeners", "for example `listeners: [{ address: 127.0.0.1:8080 }]`") {
         for item in field.some_items("without a listener nobody can call") {
-            listeners.extend(item.section(|section| listener(section, surroundings, &mut taken)));
+            let listener = item.section(|section| listener(section, surroundings, &mut taken));
+            if let Some(problem) = listener.as_ref().and_then(|listener| contends(listener, &listeners)) {
+                item.note(problem);
+            }
+            listeners.extend(listener);
         }
     }
     let admin = top.optional("admin").and_then(|field| {
@@ -35,6 +39,16 @@ pub(super) fn lower(top: &Section<'_>, surroundings: &Surroundings<'_>) -> (Vec<
         })
     });
     (listeners, admin.unwrap_or(ADMIN))
+}
+
+/// Two orders for one file would take turns in replacing what the other one got.
+fn contends(listener: &Listener, earlier: &[Listener]) -> Option<Problem> {
+    let acme = |listener: &Listener| listener.tls.as_ref()?.acme.clone();
+    let own = acme(listener)?;
+    let other = earlier.iter().filter_map(acme).find(|other| other.file() == own.file() && *other != own)?;
+    let message = format!("another listener orders another certificate into the file of {}", other.label());
+    let problem = Problem::error("config::conflict", message).label("the same file");
+    Some(problem.hint("write the same `acme` twice, or begin `names` with another one"))
 }
 
 fn listener(section: &Section<'_>, surroundings: &Surroundings<'_>, taken: &mut Vec<SocketAddr>) -> Option<Listener> {
