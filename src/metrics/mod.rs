@@ -3,12 +3,14 @@
 //! Handles are looked up when a configuration is loaded; a request only increments. Names and labels are listed in
 //! `docs/metrics.md`, and a test compares that page with what a running gateway exposes.
 
+mod listeners;
 mod meters;
 mod registry;
 mod requests;
 mod rules;
 mod upstreams;
 
+pub use listeners::ListenerHandles;
 pub use meters::MeterHandles;
 pub use registry::{Metrics, Observed};
 pub use requests::RouteHandles;

@@ -1,5 +1,6 @@
 //! Pingora's hooks, one line each: everything they decide is decided elsewhere.
 
+mod door;
 mod exchange;
 mod fault;
 mod forward;
@@ -49,10 +50,10 @@ impl ProxyHttp for Front {
     }
 
     async fn request_filter(&self, session: &mut Session, exchange: &mut Self::CTX) -> Result<bool> {
-        let (facts, verdict) = intake::read(session, exchange.began());
+        let (facts, verdict) = intake::read(session, exchange.began(), &exchange.snapshot().config.trusted_proxies);
         let started = exchange.start(facts);
-        if let Err(malformed) = verdict {
-            return reply::send(session, exchange, malformed.into()).await.map(|()| true);
+        if let Err(ending) = verdict {
+            return reply::send(session, exchange, ending).await.map(|()| true);
         }
         match judge(&started.snapshot, &self.0.lasting, started.trail).await {
             Ok(permit) => exchange.permit(permit),
@@ -100,7 +101,13 @@ impl ProxyHttp for Front {
         Ok(())
     }
 
-    async fn response_filter(&self, _: &mut Session, response: &mut ResponseHeader, exchange: &mut Self::CTX) -> Result<()> {
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        exchange: &mut Self::CTX,
+    ) -> Result<()> {
+        door::adorn(session, response)?;
         forward::shape_response(response, exchange)
     }
 

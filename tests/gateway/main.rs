@@ -14,9 +14,12 @@ mod support;
 
 mod attacks;
 mod billing;
+mod http2;
 mod identity;
 mod life;
 mod observing;
+mod proxies;
 mod routing;
 mod rules;
 mod throttling;
+mod tls;
