@@ -33,7 +33,9 @@ const LAYERS: [(&str, u8); 15] = [
 ];
 
 /// One dependency, one home.
-const HOMES: [(&str, &[&str]); 12] = [
+const HOMES: [(&str, &[&str]); 14] = [
+    ("pingora_ketama", &["traffic/list"]),
+    ("openssl", &["config/check/", "proxy/"]),
     ("pingora", &["proxy/", "admin/", "server/"]),
     ("rhai", &["rules/"]),
     ("jsonwebtoken", &["identity/", "demo/"]),

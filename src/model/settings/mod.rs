@@ -20,7 +20,10 @@ pub use listeners::Listener;
 pub use observing::{AccessLog, LogOutput};
 pub use routes::{Auth, Route, RouteDefault, Target};
 pub use rules::{Mode, OnError, Rule, RuleLimits, Rules};
-pub use upstreams::{Server, Timeouts, Upstream};
+pub use upstreams::{
+    Balance, Dns, Family, HashKey, HealthCheck, Outliers, Probe, Retries, Server, Timeouts, TlsVersion, Upstream,
+    UpstreamProtocol, UpstreamTls,
+};
 
 /// The whole configuration.
 #[derive(Debug)]
