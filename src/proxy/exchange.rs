@@ -4,10 +4,10 @@ use std::time::Duration;
 use http::HeaderMap;
 use pingora::prelude::{Error, Session};
 
+use super::attempts::Attempts;
 use super::fault;
 use crate::gateway::{Gateway, Permit, Settlement, Snapshot, Trail, clock};
-use crate::model::{Decision, Ending, Facts, Moment, Name, Outcome, OutcomeKind, ResponseFacts};
-use crate::traffic::Tried;
+use crate::model::{Decision, Ending, Facts, Moment, Outcome, OutcomeKind, ResponseFacts};
 
 /// One request and its answer: the state between pingora's hooks.
 ///
@@ -29,17 +29,6 @@ pub struct Exchange {
     bytes_out: u64,
     failure: Option<OutcomeKind>,
     completed: bool,
-}
-
-/// Which servers were tried and how long the last one took.
-#[derive(Debug, Default)]
-pub(super) struct Attempts {
-    pub(super) made: usize,
-    pub(super) tried: Tried,
-    pub(super) server: Option<Name>,
-    pub(super) index: usize,
-    pub(super) began: Duration,
-    pub(super) took: Option<Duration>,
 }
 
 /// What judging needs, borrowed from an exchange.
@@ -159,6 +148,7 @@ impl Exchange {
             bytes_in: self.bytes_in,
             upstream_took: self.attempts.took,
             server: self.attempts.server.take(),
+            attempts: self.attempts.made,
         };
         self.gateway.settler.take(Settlement {
             gateway: Arc::clone(&self.gateway),

@@ -1,5 +1,6 @@
 //! Pingora's hooks, one line each: everything they decide is decided elsewhere.
 
+mod attempts;
 mod door;
 mod exchange;
 mod fault;
@@ -7,6 +8,7 @@ mod forward;
 mod framing;
 mod intake;
 pub mod listen;
+pub mod probe;
 mod reply;
 
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use bytes::Bytes;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::prelude::{Error, HttpPeer, ProxyHttp, Result, Session};
+use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyWarnLogContext};
 
 pub use exchange::Exchange;
@@ -66,6 +69,18 @@ impl ProxyHttp for Front {
         forward::pick(exchange)
     }
 
+    async fn connected_to_upstream(
+        &self,
+        _: &mut Session,
+        _: bool,
+        _: &HttpPeer,
+        _: std::os::fd::RawFd,
+        digest: Option<&Digest>,
+        exchange: &mut Self::CTX,
+    ) -> Result<()> {
+        forward::inspect_connection(digest, exchange)
+    }
+
     fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, exchange: &mut Self::CTX, error: Box<Error>) -> Box<Error> {
         forward::retry_connecting(exchange, error)
     }
@@ -98,7 +113,16 @@ impl ProxyHttp for Front {
         exchange: &mut Self::CTX,
     ) -> Result<()> {
         exchange.received(body.as_ref().map_or(0, Bytes::len));
-        Ok(())
+        forward::keep_deadline(exchange)
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        exchange: &mut Self::CTX,
+    ) -> Result<()> {
+        forward::review(session, response, exchange)
     }
 
     async fn response_filter(
@@ -119,6 +143,7 @@ impl ProxyHttp for Front {
         exchange: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
         exchange.sent(body.as_ref().map_or(0, Bytes::len));
+        forward::keep_deadline(exchange)?;
         Ok(None)
     }
 

@@ -9,9 +9,10 @@ use pingora::services::background::BackgroundService;
 use super::{Reloaded, reload};
 use crate::config::watch::Watch;
 use crate::gateway::{Gateway, clock};
+use crate::proxy::probe::keep_probed;
 use crate::traffic::keep_resolved;
 
-/// The one background service: fetches keys, resolves names, forgets idle limits, reloads. Pingora gives each such service a
+/// The one background service: fetches keys, resolves names, probes servers, forgets idle limits, reloads. Pingora gives each such service a
 /// thread of its own, so there is only this one.
 pub(super) struct Caretaker {
     pub(super) gateway: Arc<Gateway>,
@@ -25,7 +26,8 @@ impl BackgroundService for Caretaker {
         let lasting = &self.gateway.lasting;
         tokio::select! {
             () = Arc::clone(&lasting.keys).keep_fresh() => {}
-            () = keep_resolved(&lasting.pools) => {}
+            () = keep_resolved(&lasting.pools, clock::steady) => {}
+            () = keep_probed(&lasting.pools) => {}
             () = self.keep_tidy() => {}
             () = self.keep_current() => {}
             // Requests that still run may need a key; the process ends soon enough.

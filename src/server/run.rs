@@ -12,6 +12,7 @@ use super::stop::{self, Signals};
 use crate::admin::Console;
 use crate::gateway::Gateway;
 use crate::proxy::listen;
+use crate::traffic::Tried;
 
 /// Where a gateway came from, so that it can be loaded again.
 #[derive(Clone, Debug)]
@@ -79,7 +80,7 @@ fn conf(threads: usize, grace_seconds: u64) -> ServerConf {
         grace_period_seconds: Some(grace_seconds),
         graceful_shutdown_timeout_seconds: Some(1),
         // Retries are counted by the upstream's own setting; this is only the last resort.
-        max_retries: 4,
+        max_retries: Tried::MOST,
         upstream_keepalive_pool_size: 256,
         ..ServerConf::default()
     }
