@@ -1,11 +1,14 @@
 //! Pingora's hooks, one line each: everything they decide is decided elsewhere.
 
+mod compress;
+mod cors;
 mod exchange;
 mod fault;
 mod forward;
 mod framing;
 mod intake;
 pub mod listen;
+mod pages;
 mod reply;
 
 use std::sync::Arc;
@@ -108,9 +111,12 @@ impl ProxyHttp for Front {
         &self,
         _: &mut Session,
         body: &mut Option<Bytes>,
-        _: bool,
+        is_last: bool,
         exchange: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
+        if let Some(encoder) = &mut exchange.encoder {
+            encoder.encode(body, is_last)?;
+        }
         exchange.sent(body.as_ref().map_or(0, Bytes::len));
         Ok(None)
     }

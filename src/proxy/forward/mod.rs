@@ -1,5 +1,6 @@
 //! Towards the upstream and back: which server, which headers, and whether to try again.
 
+mod edits;
 mod pick;
 mod request;
 mod response;
@@ -11,7 +12,7 @@ use pingora::prelude::{Error, Result};
 
 pub(super) use pick::pick;
 pub(super) use request::shape_request;
-pub(super) use response::shape_response;
+pub(super) use response::{secure, shape_response};
 pub(super) use retry::{retry_connecting, retry_sending};
 
 use super::Exchange;
