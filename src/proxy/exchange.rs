@@ -5,6 +5,7 @@ use http::HeaderMap;
 use pingora::prelude::{Error, Session};
 
 use super::attempts::Attempts;
+use super::compress::Encoder;
 use super::fault;
 use crate::gateway::{Gateway, Permit, Settlement, Snapshot, Trail, clock};
 use crate::model::{Decision, Ending, Facts, Moment, Outcome, OutcomeKind, ResponseFacts};
@@ -21,6 +22,8 @@ pub struct Exchange {
     ending: Option<Ending>,
     /// What the `on_response` rules recorded.
     pub(super) reviewed: Option<Decision>,
+    /// Compresses the answer, if that was agreed upon.
+    pub(super) encoder: Option<Encoder>,
     /// The attempts to reach a server.
     pub(super) attempts: Attempts,
     status: u16,
@@ -48,6 +51,7 @@ impl Exchange {
             permit: None,
             ending: None,
             reviewed: None,
+            encoder: None,
             attempts: Attempts::default(),
             status: 0,
             headers: HeaderMap::new(),

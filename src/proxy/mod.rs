@@ -1,6 +1,8 @@
 //! Pingora's hooks, one line each: everything they decide is decided elsewhere.
 
 mod attempts;
+mod compress;
+mod cors;
 mod door;
 mod exchange;
 mod fault;
@@ -8,6 +10,7 @@ mod forward;
 mod framing;
 mod intake;
 pub mod listen;
+mod pages;
 pub mod probe;
 mod reply;
 
@@ -139,9 +142,12 @@ impl ProxyHttp for Front {
         &self,
         _: &mut Session,
         body: &mut Option<Bytes>,
-        _: bool,
+        is_last: bool,
         exchange: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
+        if let Some(encoder) = &mut exchange.encoder {
+            encoder.encode(body, is_last)?;
+        }
         exchange.sent(body.as_ref().map_or(0, Bytes::len));
         forward::keep_deadline(exchange)?;
         Ok(None)

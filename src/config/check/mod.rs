@@ -6,7 +6,6 @@ mod claims;
 mod identity;
 mod listening;
 mod observing;
-mod pattern;
 mod routes;
 mod rules;
 mod tls;
@@ -36,7 +35,8 @@ pub(super) fn lower(root: &Node, source: &Arc<Source>, surroundings: &Surroundin
         billing.warn_about_tenants(&identity);
         identity.account = billing.account;
         let upstreams = upstreams::lower(top, surroundings);
-        let routes = routes::lower(top, &upstreams, &identity.issuers);
+        let routes = routes::lower(top, &upstreams, &identity);
+        let error_pages = routes::error_pages(top, surroundings);
         let rules = rules::lower(top, &routes, surroundings);
         let throttling = throttling(top);
         let (max_series_per_metric, access_log) = observing::lower(top, surroundings);
@@ -50,6 +50,7 @@ pub(super) fn lower(root: &Node, source: &Arc<Source>, surroundings: &Surroundin
             identity,
             upstreams,
             routes: routes::settle(routes, &rules),
+            error_pages,
             throttling,
             billing: billing.settings,
             max_series_per_metric,

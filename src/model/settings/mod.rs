@@ -20,10 +20,13 @@ pub use accounting::{Billing, Meter, OnFull, Throttling};
 pub use identity::{ClaimKind, ClaimType, Identity, Issuer, TokenFrom};
 pub use listeners::{Certificate, ClientCertificates, Listener, Protocols, ProxyProtocol, Tls, TlsVersion};
 pub use observing::{AccessLog, LogOutput};
-pub use routes::{Auth, Route, RouteDefault, Target};
+pub use routes::{
+    Auth, Coding, Compression, Cors, CorsOrigin, CorsOrigins, ErrorPages, FixedAnswer, Gate, HeaderEdits, Maintenance, Mirror,
+    Redirect, Rewrite, Route, RouteDefault, SecurityHeaders, Target,
+};
 pub use rules::{Mode, OnError, Rule, RuleLimits, Rules};
 pub use upstreams::{
-    Balance, Dns, Family, HashKey, HealthCheck, Outliers, Probe, Retries, Server, Timeouts, TlsVersion, Upstream,
+    Balance, Dns, Family, HashKey, HealthCheck, Outliers, Probe, Retries, Server, Timeouts, Upstream,
     UpstreamProtocol, UpstreamTls,
 };
 
@@ -46,6 +49,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// First match wins.
     pub routes: Vec<Route>,
+    /// What browsers get instead of problem documents.
+    pub error_pages: ErrorPages,
     /// What shall happen?
     pub rules: Rules,
     /// May it happen now?
