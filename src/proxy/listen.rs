@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pingora::prelude::Session;
-use pingora::proxy::{HttpProxy, http_proxy_service};
+use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
 use pingora::services::listening::Service;
 
 use super::Front;
+use super::tether::Tethering;
 use crate::gateway::Gateway;
 use crate::model::settings::Listener;
 
@@ -24,8 +25,8 @@ const WRITE: Duration = Duration::from_secs(30);
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// The proxy as a pingora service on every listener.
-pub fn service(conf: &Arc<ServerConf>, gateway: &Arc<Gateway>, listeners: &[Listener]) -> Service<HttpProxy<Front>> {
-    let mut service = http_proxy_service(conf, Front::new(Arc::clone(gateway)));
+pub fn service(conf: &Arc<ServerConf>, gateway: &Arc<Gateway>, listeners: &[Listener]) -> Service<Tethering> {
+    let mut service = Service::new("proxy".to_owned(), Tethering::new(http_proxy(conf, Front::new(Arc::clone(gateway)))));
     for listener in listeners {
         service.add_tcp(&listener.address.to_string());
     }

@@ -54,7 +54,9 @@ pub fn run(gateway: Gateway, outlook: Option<Outlook>, started: impl FnOnce(&Gat
 
     let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
     let threads = if config.threads == 0 { cores() } else { config.threads };
-    let conf = conf(threads, config.grace.as_secs());
+    // Pingora counts in seconds, and from the closing of the listeners.
+    let after_drain = config.grace.saturating_sub(config.lifecycle.drain_wait).as_secs_f64().ceil();
+    let conf = conf(threads, after_drain as u64);
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
     server.add_service(listen::service(&server.configuration, &gateway, &config.listeners));
@@ -66,7 +68,7 @@ pub fn run(gateway: Gateway, outlook: Option<Outlook>, started: impl FnOnce(&Gat
     server.add_service(background_service("caretaker", Caretaker { gateway: Arc::clone(&gateway), source }));
 
     started(&gateway);
-    let signals = Signals { gateway: Arc::clone(&gateway), grace: config.grace };
+    let signals = Signals { gateway: Arc::clone(&gateway), grace: config.grace, drain_wait: config.lifecycle.drain_wait };
     server.run(RunArgs { shutdown_signal: Box::new(signals) });
     Ok(stop::close(&gateway))
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::gateway::Gateway;
 
@@ -13,6 +13,7 @@ use crate::gateway::Gateway;
 pub(super) struct Signals {
     pub(super) gateway: Arc<Gateway>,
     pub(super) grace: Duration,
+    pub(super) drain_wait: Duration,
 }
 
 /// How long SIGINT waits; a person at a terminal waits with it.
@@ -41,16 +42,26 @@ impl ShutdownSignalWatch for Signals {
             // Not `FastShutdown`: it does not tell the accepting tasks, and one that is just accepting while its runtime ends gets an
             // error for each try, tries for ever, and keeps the process alive.
             _ = interrupt.recv() => self.leave_early(MOMENT.min(self.grace), AtLast::Exit),
-            _ = terminate.recv() => self.leave_early(self.grace, AtLast::LetPingora),
+            _ = terminate.recv() => self.terminate(&mut interrupt).await,
         }
         ShutdownSignal::GracefulTerminate
     }
 }
 
 impl Signals {
+    /// `/readyz` fails and answers announce the end of their connections first; the listeners close after that.
+    async fn terminate(&self, interrupt: &mut Signal) {
+        self.gateway.drain();
+        tokio::select! {
+            () = tokio::time::sleep(self.drain_wait) => self.leave_early(self.grace.saturating_sub(self.drain_wait), AtLast::LetPingora),
+            _ = interrupt.recv() => self.leave_early(MOMENT.min(self.grace), AtLast::Exit),
+        }
+    }
+
     /// Pingora sleeps through the whole grace period, also when nothing is left to wait for.
     fn leave_early(&self, patience: Duration, at_last: AtLast) {
         self.gateway.drain();
+        self.gateway.close();
         let gateway = Arc::clone(&self.gateway);
         thread::spawn(move || {
             let began = Instant::now();

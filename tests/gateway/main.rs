@@ -19,4 +19,6 @@ mod life;
 mod observing;
 mod routing;
 mod rules;
+mod stop;
 mod throttling;
+mod websocket;

@@ -1,11 +1,12 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::count;
+use super::{count, lifecycle};
+use crate::config::environment::Surroundings;
 use crate::config::field::Field;
 use crate::config::section::Section;
 use crate::model::Problem;
-use crate::model::settings::Listener;
+use crate::model::settings::{Lifecycle, Listener};
 
 const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
 
@@ -37,16 +38,18 @@ pub(super) fn lower(top: &Section<'_>) -> (Vec<Listener>, SocketAddr) {
     (listeners, admin.unwrap_or(ADMIN))
 }
 
-/// `server:` as threads (0: one for each core) and grace.
-pub(super) fn server(top: &Section<'_>) -> (usize, Duration) {
-    let (threads, grace) = top.optional("server").map_or((None, None), |field| {
+/// `server:` as threads (0: one for each core), grace, and what happens within it.
+pub(super) fn server(top: &Section<'_>, surroundings: &Surroundings<'_>) -> (usize, Duration, Lifecycle) {
+    const GRACE: Duration = Duration::from_secs(10);
+    let (threads, grace, lifecycle) = top.optional("server").map_or((None, GRACE, None), |field| {
         field.section(|server| {
             let threads = server.optional("threads").and_then(|field| field.number(0..=1024));
             let grace = server.optional("grace").and_then(|field| field.duration(Duration::ZERO..=Duration::from_secs(3600)));
-            (threads, grace)
+            let grace = grace.unwrap_or(GRACE);
+            (threads, grace, Some(lifecycle::lower(server, grace, surroundings)))
         })
     });
-    (count(threads).unwrap_or(0), grace.unwrap_or(Duration::from_secs(10)))
+    (count(threads).unwrap_or(0), grace, lifecycle.unwrap_or_else(|| Lifecycle::within(grace)))
 }
 
 fn address(field: Field<'_>, taken: &mut Vec<SocketAddr>) -> Option<SocketAddr> {

@@ -4,6 +4,7 @@
 mod billing;
 mod claims;
 mod identity;
+mod lifecycle;
 mod listening;
 mod observing;
 mod pattern;
@@ -29,7 +30,7 @@ pub(super) fn lower(root: &Node, source: &Arc<Source>, surroundings: &Surroundin
     Field::root(root, problems).section(|top| {
         version(top);
         let (listeners, admin) = listening::lower(top);
-        let (threads, grace) = listening::server(top);
+        let (threads, grace, lifecycle) = listening::server(top, surroundings);
         let billing = billing::lower(top, surroundings);
         let mut identity = identity::lower(top);
         billing.warn_about_tenants(&identity);
@@ -45,6 +46,7 @@ pub(super) fn lower(root: &Node, source: &Arc<Source>, surroundings: &Surroundin
             admin,
             threads,
             grace,
+            lifecycle,
             identity,
             upstreams,
             routes: routes::settle(routes, &rules),

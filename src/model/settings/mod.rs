@@ -4,6 +4,7 @@
 
 mod accounting;
 mod identity;
+mod lifecycle;
 mod listeners;
 mod observing;
 mod routes;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 pub use accounting::{Billing, Meter, OnFull, Throttling};
 pub use identity::{ClaimKind, ClaimType, Identity, Issuer, TokenFrom};
+pub use lifecycle::Lifecycle;
 pub use listeners::Listener;
 pub use observing::{AccessLog, LogOutput};
 pub use routes::{Auth, Route, RouteDefault, Target};
@@ -33,6 +35,8 @@ pub struct Config {
     pub threads: usize,
     /// How long running requests may finish after SIGTERM.
     pub grace: Duration,
+    /// How connections and the process end.
+    pub lifecycle: Lifecycle,
     /// Who is calling?
     pub identity: Identity,
     /// By name, in the order of the file.

@@ -17,6 +17,7 @@ pub struct Setup {
     extra: String,
     identity: String,
     issuer_url: Option<String>,
+    server: String,
 }
 
 /// One key pair for all tests: making one takes seconds in a debug build.
@@ -39,6 +40,7 @@ impl Setup {
             extra: String::new(),
             identity: String::new(),
             issuer_url: None,
+            server: String::new(),
         }
     }
 
@@ -91,6 +93,12 @@ impl Setup {
         self
     }
 
+    /// Further keys of `server:`, in flow style.
+    pub fn server(mut self, keys: &str) -> Self {
+        self.server.push_str(&format!(", {keys}"));
+        self
+    }
+
     /// Another issuer than the shared one.
     pub fn issuer(mut self, url: &str) -> Self {
         self.issuer_url = Some(url.to_owned());
@@ -104,6 +112,11 @@ impl Setup {
         )
     }
 
+    /// Most tests that stop a gateway have nothing before it that watches `/readyz`.
+    fn server_keys(&self) -> String {
+        if self.server.contains("drain_wait") { self.server.clone() } else { format!(", drain_wait: 0s{}", self.server) }
+    }
+
     fn text(&self, listen: u16, admin: u16) -> String {
         let issuer_url = self.issuer_url.clone().unwrap_or_else(|| issuer().url());
         let rules: String =
@@ -111,9 +124,13 @@ impl Setup {
         let rules = if rules.is_empty() { String::new() } else { format!("rules:\n{rules}") };
         format!(
             "version: 1\nlisteners:\n  - address: 127.0.0.1:{listen}\nadmin:\n  address: 127.0.0.1:{admin}\n\
-             server: {{ threads: 2, grace: 5s }}\nidentity:\n  issuers:\n    - name: test\n      url: {issuer_url}\n      issuer: {ISSUER}\n      \
+             server: {{ threads: 2, grace: 5s{} }}\nidentity:\n  issuers:\n    - name: test\n      url: {issuer_url}\n      issuer: {ISSUER}\n      \
              audiences: [{APPLICATION_ID}]\n      cooldown: 1s\n{}upstreams:\n{}routes:\n{}{rules}access_log: {{ output: \"file:access.log\" }}\n{}",
-            self.identity, self.upstreams, self.routes, self.extra
+            self.server_keys(),
+            self.identity,
+            self.upstreams,
+            self.routes,
+            self.extra
         )
     }
 
