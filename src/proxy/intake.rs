@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use http::{HeaderMap, Method, Version, header};
 use pingora::prelude::Session;
 
+use super::door::Connection;
 use super::framing;
 use crate::model::{CanonicalPath, Ending, Facts, Malformed, Moment, Protocol, Rejection, RequestId};
 
@@ -28,10 +29,8 @@ impl From<Malformed> for Ending {
 
 /// Reads a request. What is refused comes with as many facts as are safe to log.
 pub(super) fn read(session: &Session, at: Moment) -> (Facts, Result<(), Malformed>) {
-    let client_ip = session
-        .client_addr()
-        .and_then(|address| address.as_inet())
-        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |inet| inet.ip().to_canonical());
+    let connection = Connection::of(session);
+    let client_ip = connection.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |connection| connection.client_ip());
     let request = session.req_header();
     let mut facts = Facts {
         method: request.method.clone(),

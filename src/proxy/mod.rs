@@ -1,5 +1,6 @@
 //! Pingora's hooks, one line each: everything they decide is decided elsewhere.
 
+mod door;
 mod exchange;
 mod fault;
 mod forward;

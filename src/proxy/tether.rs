@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use pingora::apps::ServerApp;
 use pingora::prelude::Session;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::{SslDigest, TlsRef};
@@ -22,11 +21,8 @@ use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest, UniqueID,
     UniqueIDType,
 };
-use pingora::proxy::HttpProxy;
-use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-use super::Front;
 use super::websocket::Ended;
 use crate::gateway::clock;
 
@@ -36,26 +32,6 @@ type End = Pin<Box<dyn Future<Output = Ended> + Send>>;
 /// A connection that was ended from here waits this long for the client to close its side: closing a socket with unread bytes
 /// makes the kernel throw away what was just written, the close frame.
 const LINGER: Duration = Duration::from_secs(1);
-
-/// The proxy behind connections that have a tether.
-pub struct Tethering(Arc<HttpProxy<Front>>);
-
-impl Tethering {
-    pub(super) fn new(proxy: HttpProxy<Front>) -> Self {
-        Self(Arc::new(proxy))
-    }
-}
-
-#[async_trait]
-impl ServerApp for Tethering {
-    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        self.0.process_new(Tether::around(stream), shutdown).await
-    }
-
-    async fn cleanup(&self) {
-        self.0.cleanup().await;
-    }
-}
 
 /// See the module. Costs a request nothing but one more virtual call for each read and write.
 pub(super) struct Tether {

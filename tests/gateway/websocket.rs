@@ -14,7 +14,8 @@ use crate::support::{Gateway, Setup, Upstream, answer, get, mint, wait_for};
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-const METERING: &str = "fn on_request() { meter(\"calls\"); }\nfn on_complete(response) { meter(\"bytes\", response.body_bytes); }";
+const METERING: &str =
+    "fn on_request() { meter(\"calls\"); }\nfn on_complete(response) { meter(\"bytes\", response.body_bytes); }";
 
 fn switching(accept: &str) -> String {
     format!(
