@@ -18,6 +18,7 @@ pub struct Gateway {
     last_failure: Mutex<Option<FailedReload>>,
     in_flight: AtomicUsize,
     draining: AtomicBool,
+    announcing: AtomicBool,
     closing: watch::Sender<bool>,
 }
 
@@ -40,6 +41,7 @@ impl Gateway {
             last_failure: Mutex::new(None),
             in_flight: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
+            announcing: AtomicBool::new(false),
             closing: watch::Sender::new(false),
         }
     }
@@ -80,9 +82,20 @@ impl Gateway {
         self.in_flight.load(Ordering::Acquire)
     }
 
-    /// From now on the gateway says that it is not ready.
+    /// From now on the gateway says that it is not ready, and that connections end.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
+        self.announce();
+    }
+
+    /// From now on clients are told that their connections end.
+    pub fn announce(&self) {
+        self.announcing.store(true, Ordering::Release);
+    }
+
+    /// Whether clients are told that their connections end.
+    pub fn is_announcing(&self) -> bool {
+        self.announcing.load(Ordering::Acquire)
     }
 
     /// From now on no new connection comes in, and connections that would stay open for ever are closed.

@@ -114,7 +114,7 @@ impl Exchange {
 
     /// Before the process stops, clients are told not to reuse their connections; over HTTP/2 pingora tells them by GOAWAY.
     pub(super) fn announce_close(&self, session: &mut Session) {
-        if self.gateway.is_draining() {
+        if self.gateway.is_announcing() {
             session.set_keepalive(None);
         }
     }

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::succession::Succession;
 use crate::gateway::Gateway;
 
 /// How the process ends: SIGTERM when the requests that run are done, or the grace period is over; SIGINT likewise, but it waits for
@@ -14,6 +15,7 @@ pub(super) struct Signals {
     pub(super) gateway: Arc<Gateway>,
     pub(super) grace: Duration,
     pub(super) drain_wait: Duration,
+    pub(super) succession: Arc<Succession>,
 }
 
 /// How long SIGINT waits; a person at a terminal waits with it.
@@ -43,6 +45,7 @@ impl ShutdownSignalWatch for Signals {
             // error for each try, tries for ever, and keeps the process alive.
             _ = interrupt.recv() => self.leave_early(MOMENT.min(self.grace), AtLast::Exit),
             _ = terminate.recv() => self.terminate(&mut interrupt).await,
+            () = self.succession.happened() => self.hand_over(),
         }
         ShutdownSignal::GracefulTerminate
     }
@@ -58,12 +61,27 @@ impl Signals {
         }
     }
 
+    /// A successor accepts on the same sockets, so this process closes its handles at once. Idle connections stay a moment, and their
+    /// clients are told with the next answer.
+    fn hand_over(&self) {
+        self.gateway.announce();
+        let rest = self.grace.saturating_sub(self.drain_wait);
+        let told = self.drain_wait.min(rest / 2);
+        self.leave(told, rest.saturating_sub(told), AtLast::LetPingora);
+    }
+
     /// Pingora sleeps through the whole grace period, also when nothing is left to wait for.
     fn leave_early(&self, patience: Duration, at_last: AtLast) {
         self.gateway.drain();
         self.gateway.close();
+        self.leave(Duration::ZERO, patience, at_last);
+    }
+
+    fn leave(&self, told: Duration, patience: Duration, at_last: AtLast) {
         let gateway = Arc::clone(&self.gateway);
         thread::spawn(move || {
+            thread::sleep(told);
+            gateway.close();
             let began = Instant::now();
             let mut idle_since = None;
             while began.elapsed() < patience {

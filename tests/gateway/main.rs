@@ -21,4 +21,5 @@ mod routing;
 mod rules;
 mod stop;
 mod throttling;
+mod upgrade;
 mod websocket;

@@ -1,50 +1,12 @@
 //! A stop that nobody notices who looks at `/readyz` and `Connection`.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tollgate::demo::MintRequest;
 
-use crate::support::{Gateway, Setup, Upstream, answer, mint, wait_for};
-
-/// A client with a connection that it keeps: what it got, and whether it was told to close.
-struct Kept {
-    reader: BufReader<TcpStream>,
-}
-
-impl Kept {
-    fn to(gateway: &Gateway) -> std::io::Result<Self> {
-        let stream = TcpStream::connect(gateway.address())?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        Ok(Self { reader: BufReader::new(stream) })
-    }
-
-    /// Status, and whether the connection ends with this answer.
-    fn ask(&mut self, token: &str) -> std::io::Result<(u16, bool)> {
-        let request = format!("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n");
-        self.reader.get_mut().write_all(request.as_bytes())?;
-        let (mut status, mut length, mut closes) = (0, 0, false);
-        loop {
-            let mut line = String::new();
-            if self.reader.read_line(&mut line)? == 0 {
-                return Err(std::io::ErrorKind::UnexpectedEof.into());
-            }
-            let lower = line.trim_end().to_ascii_lowercase();
-            match lower.split_once(':') {
-                Some(("content-length", value)) => length = value.trim().parse().unwrap(),
-                Some(("connection", value)) => closes = value.trim() == "close",
-                _ if lower.is_empty() => break,
-                _ if status == 0 => status = lower.split(' ').nth(1).unwrap().parse().unwrap(),
-                _ => {}
-            }
-        }
-        self.reader.read_exact(&mut vec![0; length])?;
-        Ok((status, closes))
-    }
-}
+use crate::support::{Kept, Setup, Upstream, answer, mint, wait_for};
 
 #[test]
 fn a_stop_under_load_fails_no_request_of_clients_that_listen() {
@@ -63,7 +25,7 @@ fn a_stop_under_load_fails_no_request_of_clients_that_listen() {
                 // What a load balancer does: new connections only while the gateway says that it is ready, and connections are kept
                 // until their end is announced.
                 while !unready.load(Ordering::Acquire) {
-                    let mut kept = Kept::to(gateway).expect("a connection while it is ready");
+                    let mut kept = Kept::to(gateway.address()).expect("a connection while it is ready");
                     loop {
                         let (status, closes) = kept.ask(token).expect("an answer on a connection that was not said to close");
                         assert_eq!(status, 200);
@@ -99,7 +61,7 @@ fn while_it_drains_new_connections_are_served() {
     let began = Instant::now();
     gateway.signal("TERM");
     wait_for("unreadiness", || gateway.admin("/readyz").is_some_and(|reply| reply.status == 503));
-    let (status, closes) = Kept::to(&gateway).unwrap().ask(&token).unwrap();
+    let (status, closes) = Kept::to(gateway.address()).unwrap().ask(&token).unwrap();
     assert_eq!((status, closes), (200, true));
     assert!(gateway.wait().0.success());
     assert!(began.elapsed() >= Duration::from_secs(2));

@@ -25,11 +25,12 @@ use crate::gateway::Gateway;
 /// Takes connections in and hands them to the proxy.
 pub struct Door {
     proxy: Arc<HttpProxy<Front>>,
+    gateway: Arc<Gateway>,
 }
 
 impl Door {
     pub(super) fn new(conf: &Arc<ServerConf>, gateway: &Arc<Gateway>) -> Self {
-        Self { proxy: Arc::new(http_proxy(conf, Front::new(Arc::clone(gateway)))) }
+        Self { proxy: Arc::new(http_proxy(conf, Front::new(Arc::clone(gateway)))), gateway: Arc::clone(gateway) }
     }
 
     /// From a raw socket to something that HTTP is spoken on; `None` closes it.
@@ -51,7 +52,10 @@ impl ServerApp for Door {
         self.proxy.process_new(Tether::around(wire), shutdown).await
     }
 
+    /// The listeners are closed. After an upgrade idle connections are kept a moment longer, so that their clients are told with the
+    /// next answer instead of finding them closed.
     async fn cleanup(&self) {
+        let _ = self.gateway.closing().wait_for(|closing| *closing).await;
         self.proxy.cleanup().await;
     }
 }

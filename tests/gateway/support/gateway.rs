@@ -150,16 +150,17 @@ impl Setup {
             fs::write(folder.path().join(format!("rules/{name}.rhai")), text).unwrap();
         }
         fs::write(folder.path().join("config.yaml"), self.text(listen, admin)).unwrap();
-        let child = spawn(folder.path());
+        let child = spawn(folder.path(), &[]);
         let gateway = Gateway { folder, child: Some(child), setup: self, listen, admin };
         wait_for("liveness", || gateway.admin("/livez").is_some_and(|reply| reply.status == 200));
         gateway
     }
 }
 
-fn spawn(folder: &Path) -> Child {
+fn spawn(folder: &Path, arguments: &[&str]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_tollgate"))
         .args(["run", "-c", "config.yaml"])
+        .args(arguments)
         .current_dir(folder)
         .env("NO_COLOR", "1")
         .stdout(Stdio::null())
@@ -284,9 +285,22 @@ impl Gateway {
         (status, began.elapsed())
     }
 
+    /// Starts a successor, which is the gateway from now on, and gives the process that leaves.
+    pub fn successor(&mut self) -> Child {
+        let successor = spawn(self.folder.path(), &["--upgrade"]);
+        self.child.replace(successor).unwrap()
+    }
+
+    /// The same, and waits until the first process has left. Answers how it ended.
+    pub fn upgrade(&mut self) -> ExitStatus {
+        let mut old = self.successor();
+        wait_for("the predecessor's end", || old.try_wait().unwrap().is_some());
+        old.wait().unwrap()
+    }
+
     /// Starts it again on the same folder and ports.
     pub fn restart(&mut self) {
-        self.child = Some(spawn(self.folder.path()));
+        self.child = Some(spawn(self.folder.path(), &[]));
         wait_for("readiness", || self.admin("/readyz").is_some_and(|reply| reply.status == 200));
     }
 }

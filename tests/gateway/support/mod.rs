@@ -2,10 +2,12 @@
 
 mod client;
 mod gateway;
+mod kept;
 mod upstream;
 
 pub use client::{Reply, ask, get, send};
 pub use gateway::{Gateway, Setup, mint};
+pub use kept::Kept;
 pub use upstream::{Upstream, answer};
 
 use std::net::TcpListener;
