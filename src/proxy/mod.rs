@@ -53,10 +53,10 @@ impl ProxyHttp for Front {
     }
 
     async fn request_filter(&self, session: &mut Session, exchange: &mut Self::CTX) -> Result<bool> {
-        let (facts, verdict) = intake::read(session, exchange.began());
+        let (facts, verdict) = intake::read(session, exchange.began(), &exchange.snapshot().config.trusted_proxies);
         let started = exchange.start(facts);
-        if let Err(malformed) = verdict {
-            return reply::send(session, exchange, malformed.into()).await.map(|()| true);
+        if let Err(ending) = verdict {
+            return reply::send(session, exchange, ending).await.map(|()| true);
         }
         match judge(&started.snapshot, &self.0.lasting, started.trail).await {
             Ok(permit) => exchange.permit(permit),
@@ -111,6 +111,7 @@ impl ProxyHttp for Front {
         response: &mut ResponseHeader,
         exchange: &mut Self::CTX,
     ) -> Result<()> {
+        door::adorn(session, response)?;
         exchange.announce_close(session);
         forward::shape_response(response, exchange)?;
         websocket::begin(session, response, exchange)

@@ -14,12 +14,15 @@ mod support;
 
 mod attacks;
 mod billing;
+mod http2;
 mod identity;
 mod life;
 mod observing;
+mod proxies;
 mod routing;
 mod rules;
 mod stop;
 mod throttling;
+mod tls;
 mod upgrade;
 mod websocket;

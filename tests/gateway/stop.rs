@@ -15,7 +15,7 @@ fn a_stop_under_load_fails_no_request_of_clients_that_listen() {
         Some(answer("200 OK", "", "main"))
     });
     let metering = "fn on_request() { meter(\"calls\"); }";
-    let mut gateway = Setup::to(upstream.address()).rule("metering", metering).billed().server("drain_wait: 1500ms").start();
+    let mut gateway = Setup::to(upstream.address()).rule("metering", metering).billed().server(", drain_wait: 1500ms").start();
     let token = mint(&MintRequest::of("acme", "pro"));
     let (unready, answered, told) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     thread::scope(|scope| {
@@ -56,7 +56,7 @@ fn a_stop_under_load_fails_no_request_of_clients_that_listen() {
 #[test]
 fn while_it_drains_new_connections_are_served() {
     let upstream = Upstream::named("main");
-    let mut gateway = Setup::to(upstream.address()).server("drain_wait: 2s").start();
+    let mut gateway = Setup::to(upstream.address()).server(", drain_wait: 2s").start();
     let token = mint(&MintRequest::of("acme", "pro"));
     let began = Instant::now();
     gateway.signal("TERM");
@@ -70,7 +70,7 @@ fn while_it_drains_new_connections_are_served() {
 #[test]
 fn a_second_signal_of_a_person_ends_the_waiting() {
     let upstream = Upstream::named("main");
-    let mut gateway = Setup::to(upstream.address()).server("drain_wait: 4s").start();
+    let mut gateway = Setup::to(upstream.address()).server(", drain_wait: 4s").start();
     gateway.signal("TERM");
     wait_for("unreadiness", || gateway.admin("/readyz").is_some_and(|reply| reply.status == 503));
     gateway.signal("INT");

@@ -30,7 +30,7 @@ fn an_upgrade_under_load_fails_no_request_and_counts_each() {
     let mut gateway = Setup::to(upstream.address())
         .rule("metering", metering)
         .billed()
-        .server("drain_wait: 2s, upgrade_socket: private/upgrade.sock")
+        .server(", drain_wait: 2s, upgrade_socket: private/upgrade.sock")
         .start();
     let address = gateway.address();
     let token = mint(&MintRequest::of("acme", "pro"));
@@ -76,8 +76,10 @@ fn an_upgrade_under_load_fails_no_request_and_counts_each() {
 fn limits_go_on_where_they_were() {
     let upstream = Upstream::named("main");
     let rule = "fn on_request(claims) { throttle(claims.org, 3, \"1h\"); throttle(claims.sub, 100, \"1h\", #{ burst: 4 }); }";
-    let mut gateway =
-        Setup::to(upstream.address()).rule("limits", rule).server("drain_wait: 0s, upgrade_socket: private/upgrade.sock").start();
+    let mut gateway = Setup::to(upstream.address())
+        .rule("limits", rule)
+        .server(", drain_wait: 0s, upgrade_socket: private/upgrade.sock")
+        .start();
     let token = mint(&MintRequest::of("acme", "pro"));
     assert_eq!([200, 200], [(); 2].map(|()| gateway.get_with("/", &token).status));
     assert!(gateway.upgrade().success());
@@ -94,7 +96,7 @@ fn a_running_request_and_an_idle_connection_outlive_the_hand_over() {
         }
         Some(answer("200 OK", "", "late"))
     });
-    let mut gateway = Setup::to(upstream.address()).server("drain_wait: 2s, upgrade_socket: private/upgrade.sock").start();
+    let mut gateway = Setup::to(upstream.address()).server(", drain_wait: 2s, upgrade_socket: private/upgrade.sock").start();
     let token = mint(&MintRequest::of("acme", "pro"));
     let mut idle = Kept::to(gateway.address()).unwrap();
     assert_eq!(idle.ask(&token).unwrap(), (200, false));
@@ -113,7 +115,7 @@ fn a_running_request_and_an_idle_connection_outlive_the_hand_over() {
 #[test]
 fn a_successor_that_cannot_serve_changes_nothing() {
     let upstream = Upstream::named("main");
-    let gateway = Setup::to(upstream.address()).server("upgrade_socket: private/upgrade.sock").start();
+    let gateway = Setup::to(upstream.address()).server(", upgrade_socket: private/upgrade.sock").start();
     let token = mint(&MintRequest::of("acme", "pro"));
     let config = gateway.config();
 

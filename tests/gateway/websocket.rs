@@ -154,7 +154,7 @@ fn an_expired_token_closes_a_silent_connection_with_1008() {
 #[test]
 fn a_close_frame_is_never_put_into_another_frame() {
     let server = Server::start();
-    let gateway = Setup::to(server.address).server("websocket_idle: 1s").start();
+    let gateway = Setup::to(server.address).server(", websocket_idle: 1s").start();
     let (mut client, mut theirs) = tunnel(&gateway, &server, &mint(&MintRequest::of("acme", "pro")));
     // Half of a frame towards the client, a whole one towards the server.
     exchange(&mut theirs, &mut client, b"\x81\x05hel");
@@ -167,7 +167,7 @@ fn a_close_frame_is_never_put_into_another_frame() {
 #[test]
 fn an_age_ends_a_busy_connection() {
     let server = Server::start();
-    let gateway = Setup::to(server.address).server("websocket_max_age: 1s").start();
+    let gateway = Setup::to(server.address).server(", websocket_max_age: 1s").start();
     let (mut client, mut theirs) = tunnel(&gateway, &server, &mint(&MintRequest::of("acme", "pro")));
     theirs.set_nonblocking(true).unwrap();
     let busy = thread::spawn(move || {
