@@ -24,6 +24,8 @@ pub struct Metrics {
     pub(super) upstream_seconds: HistogramVec,
     pub(super) upstream_errors: IntCounterVec,
     pub(super) upstream_retries: IntCounterVec,
+    pub(super) websockets: IntGaugeVec,
+    pub(super) websockets_closed: IntCounterVec,
     pub(super) rule_evaluations: IntCounterVec,
     pub(super) rule_seconds: HistogramVec,
     pub(super) rule_actions: IntCounterVec,
@@ -122,6 +124,12 @@ impl Metrics {
                 &["upstream", "reason"],
             )?,
             upstream_retries: declare.counters("upstream_retries_total", "Attempts after the first.", &["upstream"])?,
+            websockets: declare.gauges("websockets", "WebSockets that are open.", &["route"])?,
+            websockets_closed: declare.counters(
+                "websockets_closed_total",
+                "WebSockets by how they ended.",
+                &["route", "reason"],
+            )?,
             rule_evaluations: declare.counters(
                 "rule_evaluations_total",
                 "Hooks run, by how they ended.",

@@ -13,6 +13,8 @@ pub mod listen;
 mod pages;
 pub mod probe;
 mod reply;
+mod tether;
+mod websocket;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,8 +52,9 @@ impl ProxyHttp for Front {
     /// None: the default list holds a compression module that is off and still runs for every chunk.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
-    async fn early_request_filter(&self, session: &mut Session, _: &mut Self::CTX) -> Result<()> {
+    async fn early_request_filter(&self, session: &mut Session, exchange: &mut Self::CTX) -> Result<()> {
         listen::limit(session);
+        exchange.announce_close(session);
         Ok(())
     }
 
@@ -68,8 +71,8 @@ impl ProxyHttp for Front {
         Ok(false)
     }
 
-    async fn upstream_peer(&self, _: &mut Session, exchange: &mut Self::CTX) -> Result<Box<HttpPeer>> {
-        forward::pick(exchange)
+    async fn upstream_peer(&self, session: &mut Session, exchange: &mut Self::CTX) -> Result<Box<HttpPeer>> {
+        forward::pick(exchange).map(|peer| websocket::lift(session, exchange, peer))
     }
 
     async fn connected_to_upstream(
@@ -110,12 +113,13 @@ impl ProxyHttp for Front {
 
     async fn request_body_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         _: bool,
         exchange: &mut Self::CTX,
     ) -> Result<()> {
         exchange.received(body.as_ref().map_or(0, Bytes::len));
+        websocket::received(session, body, exchange).await;
         forward::keep_deadline(exchange)
     }
 
@@ -135,7 +139,9 @@ impl ProxyHttp for Front {
         exchange: &mut Self::CTX,
     ) -> Result<()> {
         door::adorn(session, response)?;
-        forward::shape_response(response, exchange)
+        exchange.announce_close(session);
+        forward::shape_response(response, exchange)?;
+        websocket::begin(session, response, exchange)
     }
 
     fn response_body_filter(
@@ -149,16 +155,19 @@ impl ProxyHttp for Front {
             encoder.encode(body, is_last)?;
         }
         exchange.sent(body.as_ref().map_or(0, Bytes::len));
+        websocket::sent(body.as_ref(), exchange);
         forward::keep_deadline(exchange)?;
         Ok(None)
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Self::CTX) -> FailToProxy {
+        websocket::explain(session, exchange);
         let error_code = reply::fail(session, exchange, error).await;
         FailToProxy { error_code, can_reuse_downstream: false }
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Self::CTX) {
+        websocket::release(session, exchange);
         exchange.finish(session, error);
     }
 

@@ -21,5 +21,8 @@ mod observing;
 mod proxies;
 mod routing;
 mod rules;
+mod stop;
 mod throttling;
 mod tls;
+mod upgrade;
+mod websocket;

@@ -4,6 +4,7 @@
 mod billing;
 mod claims;
 mod identity;
+mod lifecycle;
 mod listening;
 mod observing;
 mod routes;
@@ -29,7 +30,7 @@ pub(super) fn lower(root: &Node, source: &Arc<Source>, surroundings: &Surroundin
     Field::root(root, problems).section(|top| {
         version(top);
         let (listeners, admin) = listening::lower(top, surroundings);
-        let (threads, grace, trusted_proxies) = listening::server(top, &listeners);
+        let (threads, grace, lifecycle, trusted_proxies) = listening::server(top, &listeners, surroundings);
         let billing = billing::lower(top, surroundings);
         let mut identity = identity::lower(top);
         billing.warn_about_tenants(&identity);
@@ -47,6 +48,7 @@ pub(super) fn lower(root: &Node, source: &Arc<Source>, surroundings: &Surroundin
             admin,
             threads,
             grace,
+            lifecycle,
             identity,
             upstreams,
             routes: routes::settle(routes, &rules),

@@ -4,6 +4,7 @@
 
 mod accounting;
 mod identity;
+mod lifecycle;
 mod listeners;
 mod observing;
 mod routes;
@@ -18,6 +19,7 @@ use ipnet::IpNet;
 
 pub use accounting::{Billing, Meter, OnFull, Throttling};
 pub use identity::{ClaimKind, ClaimType, Identity, Issuer, TokenFrom};
+pub use lifecycle::Lifecycle;
 pub use listeners::{Certificate, ClientCertificates, Listener, Protocols, ProxyProtocol, Tls, TlsVersion};
 pub use observing::{AccessLog, LogOutput};
 pub use routes::{
@@ -43,6 +45,8 @@ pub struct Config {
     pub threads: usize,
     /// How long running requests may finish after SIGTERM.
     pub grace: Duration,
+    /// How connections and the process end.
+    pub lifecycle: Lifecycle,
     /// Who is calling?
     pub identity: Identity,
     /// By name, in the order of the file.

@@ -133,6 +133,11 @@ impl Setup {
         )
     }
 
+    /// Most tests that stop a gateway have nothing before it that watches `/readyz`.
+    fn server_keys(&self) -> String {
+        if self.server.contains("drain_wait") { self.server.clone() } else { format!(", drain_wait: 0s{}", self.server) }
+    }
+
     fn text(&self, listen: u16, admin: u16) -> String {
         let issuer_url = self.issuer_url.clone().unwrap_or_else(|| issuer().url());
         let rules: String =
@@ -142,7 +147,12 @@ impl Setup {
             "version: 1\nlisteners:\n  - address: 127.0.0.1:{listen}\n{}admin:\n  address: 127.0.0.1:{admin}\n\
              server: {{ threads: 2, grace: 5s{} }}\nidentity:\n  issuers:\n    - name: test\n      url: {issuer_url}\n      issuer: {ISSUER}\n      \
              audiences: [{APPLICATION_ID}]\n      cooldown: 1s\n{}upstreams:\n{}routes:\n{}{rules}access_log: {{ output: \"file:access.log\" }}\n{}",
-            self.listener, self.server, self.identity, self.upstreams, self.routes, self.extra
+            self.listener,
+            self.server_keys(),
+            self.identity,
+            self.upstreams,
+            self.routes,
+            self.extra
         )
     }
 
@@ -165,16 +175,17 @@ impl Setup {
             fs::write(folder.path().join(name), text).unwrap();
         }
         fs::write(folder.path().join("config.yaml"), self.text(listen, admin)).unwrap();
-        let child = spawn(folder.path());
+        let child = spawn(folder.path(), &[]);
         let gateway = Gateway { folder, child: Some(child), setup: self, listen, admin };
         wait_for("liveness", || gateway.admin("/livez").is_some_and(|reply| reply.status == 200));
         gateway
     }
 }
 
-fn spawn(folder: &Path) -> Child {
+fn spawn(folder: &Path, arguments: &[&str]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_tollgate"))
         .args(["run", "-c", "config.yaml"])
+        .args(arguments)
         .current_dir(folder)
         .env("NO_COLOR", "1")
         .stdout(Stdio::null())
@@ -305,9 +316,22 @@ impl Gateway {
         (status, began.elapsed())
     }
 
+    /// Starts a successor, which is the gateway from now on, and gives the process that leaves.
+    pub fn successor(&mut self) -> Child {
+        let successor = spawn(self.folder.path(), &["--upgrade"]);
+        self.child.replace(successor).unwrap()
+    }
+
+    /// The same, and waits until the first process has left. Answers how it ended.
+    pub fn upgrade(&mut self) -> ExitStatus {
+        let mut old = self.successor();
+        wait_for("the predecessor's end", || old.try_wait().unwrap().is_some());
+        old.wait().unwrap()
+    }
+
     /// Starts it again on the same folder and ports.
     pub fn restart(&mut self) {
-        self.child = Some(spawn(self.folder.path()));
+        self.child = Some(spawn(self.folder.path(), &[]));
         wait_for("readiness", || self.admin("/readyz").is_some_and(|reply| reply.status == 200));
     }
 }

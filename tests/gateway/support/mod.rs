@@ -4,12 +4,14 @@ mod certificates;
 mod client;
 mod curl;
 mod gateway;
+mod kept;
 mod upstream;
 
 pub use certificates::{Authority, Leaf};
 pub use client::{Reply, ask, get, send};
 pub use curl::{Curled, curl};
 pub use gateway::{Gateway, Setup, mint};
+pub use kept::Kept;
 pub use upstream::{Upstream, answer};
 
 use std::net::TcpListener;
