@@ -5,7 +5,7 @@ use prometheus::{
     TextEncoder,
 };
 
-use super::{OWN_SECONDS, REQUEST_SECONDS};
+use super::{OWN_SECONDS, Protection, REQUEST_SECONDS};
 use crate::model::{Name, TokenFault};
 
 /// All metrics of one gateway. Each has its own registry: a process-wide one could not be tested twice.
@@ -33,6 +33,8 @@ pub struct Metrics {
     reload_successful: IntGauge,
     reload_success_timestamp: Gauge,
     config_info: IntGaugeVec,
+    /// Connections, and what was refused early.
+    pub protection: Protection,
     observed: ObservedHandles,
 }
 
@@ -140,6 +142,7 @@ impl Metrics {
                 "The configuration and rules in use, by their hashes.",
                 &["config_sha256", "rules_sha256"],
             )?,
+            protection: Protection::declare(&declare)?,
             observed: ObservedHandles::declare(&declare)?,
             registry,
         };
@@ -258,7 +261,7 @@ fn signed(value: u64) -> i64 {
 }
 
 /// Registers what it makes, under the one prefix.
-struct Declare<'a>(&'a Registry);
+pub(super) struct Declare<'a>(&'a Registry);
 
 impl Declare<'_> {
     fn opts(name: &str, help: &str) -> Opts {
@@ -270,7 +273,7 @@ impl Declare<'_> {
         Ok(collector)
     }
 
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+    pub(super) fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
         self.add(IntCounterVec::new(Self::opts(name, help), labels)?)
     }
 
@@ -282,7 +285,7 @@ impl Declare<'_> {
         self.add(IntGaugeVec::new(Self::opts(name, help), labels)?)
     }
 
-    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+    pub(super) fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
         self.add(IntGauge::with_opts(Self::opts(name, help))?)
     }
 

@@ -31,6 +31,8 @@ pub enum Rejection {
     LedgerUnavailable,
     /// The upstream did not answer properly.
     Upstream(UpstreamFault),
+    /// More than the gateway can do; nobody looked at the request.
+    Overloaded,
     /// A failure of the gateway itself.
     Internal,
 }
@@ -71,6 +73,10 @@ pub enum Malformed {
     TargetTooLong,
     /// Over 100 headers, 16 KiB for one or 32 KiB in all.
     HeadersTooLarge,
+    /// A body over the route's size.
+    BodyTooLarge,
+    /// A body that comes too slowly.
+    BodyTooSlow,
 }
 
 /// What went wrong with the upstream.
@@ -108,6 +114,8 @@ impl Malformed {
     const fn status(self) -> u16 {
         match self {
             Self::Method => 405,
+            Self::BodyTooSlow => 408,
+            Self::BodyTooLarge => 413,
             Self::TargetTooLong => 414,
             Self::Expectation => 417,
             Self::HeadersTooLarge => 431,
@@ -127,6 +135,8 @@ impl Malformed {
             Self::Method => "method_not_allowed",
             Self::TargetTooLong => "target_too_long",
             Self::HeadersTooLarge => "headers_too_large",
+            Self::BodyTooLarge => "body_too_large",
+            Self::BodyTooSlow => "request_timeout",
         }
     }
 }
@@ -142,7 +152,7 @@ impl Rejection {
             Self::NotAllowed => 403,
             Self::RuleFailed | Self::Internal => 500,
             Self::Throttled(_) => 429,
-            Self::KeysUnavailable | Self::LedgerUnavailable | Self::Upstream(UpstreamFault::NoServer) => 503,
+            Self::KeysUnavailable | Self::LedgerUnavailable | Self::Overloaded | Self::Upstream(UpstreamFault::NoServer) => 503,
             Self::Upstream(UpstreamFault::Timeout) => 504,
             Self::Upstream(_) => 502,
         }
@@ -161,6 +171,7 @@ impl Rejection {
             Self::RuleFailed => "rule_error",
             Self::Throttled(_) => "rate_limited",
             Self::LedgerUnavailable => "billing_unavailable",
+            Self::Overloaded => "overloaded",
             Self::Upstream(UpstreamFault::NoServer) => "no_healthy_server",
             Self::Upstream(UpstreamFault::Timeout) => "upstream_timeout",
             Self::Upstream(_) => "upstream_error",
@@ -174,7 +185,7 @@ impl Rejection {
             Self::BadRequest(_) => OutcomeKind::BadRequest,
             Self::NoRoute => OutcomeKind::NoRoute,
             Self::Unauthenticated(_) => OutcomeKind::Unauthenticated,
-            Self::KeysUnavailable | Self::LedgerUnavailable => OutcomeKind::Unavailable,
+            Self::KeysUnavailable | Self::LedgerUnavailable | Self::Overloaded => OutcomeKind::Unavailable,
             Self::Denied { .. } | Self::NotAllowed => OutcomeKind::Denied,
             Self::RuleFailed | Self::Internal => OutcomeKind::RuleError,
             Self::Throttled(_) => OutcomeKind::Throttled,
@@ -190,6 +201,7 @@ impl Rejection {
                 Some((wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1))
             }
             Self::KeysUnavailable | Self::LedgerUnavailable | Self::Upstream(UpstreamFault::NoServer) => Some(5),
+            Self::Overloaded => Some(1),
             _ => None,
         }
     }

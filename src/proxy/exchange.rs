@@ -4,7 +4,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use pingora::prelude::{Error, Session};
 
-use super::fault;
+use super::{fault, guard};
 use crate::gateway::{Gateway, Permit, Settlement, Snapshot, Trail, clock};
 use crate::model::{Decision, Ending, Facts, Moment, Name, Outcome, OutcomeKind, ResponseFacts};
 use crate::traffic::Tried;
@@ -23,6 +23,8 @@ pub struct Exchange {
     pub(super) reviewed: Option<Decision>,
     /// The attempts to reach a server.
     pub(super) attempts: Attempts,
+    /// How much of a body may still come.
+    pub(super) allowed: guard::hooks::Allowed,
     status: u16,
     headers: HeaderMap,
     bytes_in: u64,
@@ -60,6 +62,7 @@ impl Exchange {
             ending: None,
             reviewed: None,
             attempts: Attempts::default(),
+            allowed: guard::hooks::Allowed::default(),
             status: 0,
             headers: HeaderMap::new(),
             bytes_in: 0,
@@ -130,7 +133,7 @@ impl Exchange {
             self.status = session.response_written().map_or(0, |response| response.status.as_u16());
         }
         self.completed = error.is_none();
-        if let (Some(error), None) = (error, self.failure) {
+        if let (Some(error), None, None) = (error, self.failure, &self.ending) {
             self.failure = Some(fault::kind(error));
         }
         self.settle();

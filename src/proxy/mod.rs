@@ -5,6 +5,7 @@ mod exchange;
 mod fault;
 mod forward;
 mod framing;
+mod guard;
 mod intake;
 pub mod listen;
 mod reply;
@@ -44,20 +45,30 @@ impl ProxyHttp for Front {
     /// None: the default list holds a compression module that is off and still runs for every chunk.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
-    async fn early_request_filter(&self, session: &mut Session, _: &mut Self::CTX) -> Result<()> {
+    async fn early_request_filter(&self, session: &mut Session, exchange: &mut Self::CTX) -> Result<()> {
         listen::limit(session);
+        guard::hooks::begin(session, exchange);
         Ok(())
     }
 
     async fn request_filter(&self, session: &mut Session, exchange: &mut Self::CTX) -> Result<bool> {
+        if let Some(overloaded) = guard::hooks::shed(session, exchange).await {
+            return reply::send(session, exchange, overloaded).await.map(|()| true);
+        }
         let (facts, verdict) = intake::read(session, exchange.began());
         let started = exchange.start(facts);
         if let Err(malformed) = verdict {
             return reply::send(session, exchange, malformed.into()).await.map(|()| true);
         }
+        if let Err(ending) = guard::hooks::admit(session, &started.snapshot, &started.trail.facts()) {
+            return reply::send(session, exchange, ending).await.map(|()| true);
+        }
         match judge(&started.snapshot, &self.0.lasting, started.trail).await {
             Ok(permit) => exchange.permit(permit),
             Err(ending) => return reply::send(session, exchange, ending).await.map(|()| true),
+        }
+        if let Err(ending) = guard::hooks::measure(session, exchange) {
+            return reply::send(session, exchange, ending).await.map(|()| true);
         }
         Ok(false)
     }
@@ -92,16 +103,23 @@ impl ProxyHttp for Front {
 
     async fn request_body_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
-        _: bool,
+        is_end: bool,
         exchange: &mut Self::CTX,
     ) -> Result<()> {
-        exchange.received(body.as_ref().map_or(0, Bytes::len));
-        Ok(())
+        let bytes = body.as_ref().map_or(0, Bytes::len);
+        exchange.received(bytes);
+        guard::hooks::receive(session, bytes, is_end, exchange)
     }
 
-    async fn response_filter(&self, _: &mut Session, response: &mut ResponseHeader, exchange: &mut Self::CTX) -> Result<()> {
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        exchange: &mut Self::CTX,
+    ) -> Result<()> {
+        guard::hooks::answer(session, response, exchange);
         forward::shape_response(response, exchange)
     }
 

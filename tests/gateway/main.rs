@@ -14,9 +14,11 @@ mod support;
 
 mod attacks;
 mod billing;
+mod floods;
 mod identity;
 mod life;
 mod observing;
 mod routing;
 mod rules;
+mod slow;
 mod throttling;

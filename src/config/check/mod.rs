@@ -4,6 +4,7 @@
 mod billing;
 mod claims;
 mod identity;
+mod limits;
 mod listening;
 mod observing;
 mod pattern;
@@ -30,6 +31,7 @@ pub(super) fn lower(root: &Node, source: &Arc<Source>, surroundings: &Surroundin
         version(top);
         let (listeners, admin) = listening::lower(top);
         let (threads, grace) = listening::server(top);
+        let limits = limits::lower(top);
         let billing = billing::lower(top, surroundings);
         let mut identity = identity::lower(top);
         billing.warn_about_tenants(&identity);
@@ -45,6 +47,7 @@ pub(super) fn lower(root: &Node, source: &Arc<Source>, surroundings: &Surroundin
             admin,
             threads,
             grace,
+            limits,
             identity,
             upstreams,
             routes: routes::settle(routes, &rules),

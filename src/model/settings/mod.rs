@@ -4,6 +4,7 @@
 
 mod accounting;
 mod identity;
+mod limits;
 mod listeners;
 mod observing;
 mod routes;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 pub use accounting::{Billing, Meter, OnFull, Throttling};
 pub use identity::{ClaimKind, ClaimType, Identity, Issuer, TokenFrom};
+pub use limits::{Limits, RequestsPerIp};
 pub use listeners::Listener;
 pub use observing::{AccessLog, LogOutput};
 pub use routes::{Auth, Route, RouteDefault, Target};
@@ -33,6 +35,8 @@ pub struct Config {
     pub threads: usize,
     /// How long running requests may finish after SIGTERM.
     pub grace: Duration,
+    /// What hostile clients cannot exceed.
+    pub limits: Limits,
     /// Who is calling?
     pub identity: Identity,
     /// By name, in the order of the file.

@@ -19,23 +19,26 @@ pub(super) use connection::Connection;
 use connection::{Transport, Wire};
 
 use super::Front;
+use super::guard::Guard;
 use crate::gateway::Gateway;
 
 /// Takes connections in and hands them to the proxy.
 pub struct Door {
     proxy: Arc<HttpProxy<Front>>,
+    guard: Arc<Guard>,
 }
 
 impl Door {
-    pub(super) fn new(conf: &Arc<ServerConf>, gateway: &Arc<Gateway>) -> Self {
-        Self { proxy: Arc::new(http_proxy(conf, Front::new(Arc::clone(gateway)))) }
+    pub(super) fn new(conf: &Arc<ServerConf>, gateway: &Arc<Gateway>, guard: Arc<Guard>) -> Self {
+        Self { proxy: Arc::new(http_proxy(conf, Front::new(Arc::clone(gateway)))), guard }
     }
 
     /// From a raw socket to something that HTTP is spoken on; `None` closes it.
     async fn admit(&self, socket: Socket) -> Option<Stream> {
         use pingora::protocols::GetSocketDigest;
         let peer = *socket.get_socket_digest()?.peer_addr()?.as_inet()?;
-        let connection = Arc::new(Connection { peer, client: peer });
+        let line = self.guard.enter()?.claim(Some(peer.ip()))?;
+        let connection = Arc::new(Connection { peer, client: peer, line });
         Some(Box::new(Wire::new(Transport::Plain(socket), None, connection).ok()?))
     }
 }
