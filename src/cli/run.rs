@@ -5,6 +5,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::{Failure, Source, check, terminal};
 use crate::gateway::Gateway;
+use crate::model::settings::Listener;
 use crate::server::{self, Outlook};
 
 /// Serve. SIGHUP or a changed file loads the configuration again, SIGTERM stops gracefully, SIGINT within a second.
@@ -40,13 +41,17 @@ impl Run {
     }
 }
 
+fn url(listener: &Listener) -> String {
+    format!("{}://{}", if listener.tls.is_some() { "https" } else { "http" }, listener.address)
+}
+
 fn announce(gateway: &Gateway) {
     let snapshot = gateway.snapshot();
     let config = &snapshot.config;
     let list = |items: Vec<String>| if items.is_empty() { "none".to_owned() } else { items.join(", ") };
     let rules = snapshot.rules.rules().iter().map(|card| card.name.to_string()).collect();
     tracing::info!(
-        listening = list(config.listeners.iter().map(|listener| format!("http://{}", listener.address)).collect()),
+        listening = list(config.listeners.iter().map(url).collect()),
         admin = format!("http://{}", config.admin),
         routes = config.routes.len(),
         rules = list(rules),

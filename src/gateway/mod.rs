@@ -5,6 +5,7 @@
 
 mod access_log;
 pub mod clock;
+mod doors;
 mod judge;
 mod lasting;
 mod live;
@@ -16,6 +17,7 @@ mod snapshot;
 mod trail;
 
 pub use access_log::AccessLog;
+pub use doors::{Doors, Doorway};
 pub use judge::judge;
 pub use lasting::Lasting;
 pub use live::{FailedReload, Gateway};

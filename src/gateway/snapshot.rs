@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::permit::UpstreamEntry;
-use super::{Lasting, clock};
+use super::{Doors, Lasting, clock};
 use crate::identity::Identifier;
 use crate::metrics::{MeterHandles, RouteHandles, RuleHandles};
 use crate::model::settings::{Auth, Config, Route, RouteDefault, Target};
@@ -18,6 +18,8 @@ pub struct Snapshot {
     pub loaded_at: Moment,
     /// The compiled rules.
     pub rules: RuleBook,
+    /// Where connections come in.
+    pub doors: Doors,
     /// In the order of the rule book.
     pub rule_handles: Vec<RuleHandles>,
     /// The meters that `meter()` may name.
@@ -74,6 +76,13 @@ impl Snapshot {
                 Err(error) => problems.push(Problem::error("config::meter-metric", format!("meter `{}`: {error}", meter.name))),
             }
         }
+        let doors = match Doors::compile(&config.listeners, before.map(|before| &before.doors), metrics) {
+            Ok(doors) => doors,
+            Err(problem) => {
+                problems.push(problem);
+                return (Err(()), problems);
+            }
+        };
         if problems.iter().any(|problem| problem.severity == Severity::Error) {
             return (Err(()), problems);
         }
@@ -113,6 +122,7 @@ impl Snapshot {
         let snapshot = Self {
             loaded_at: clock::now(),
             rules,
+            doors,
             rule_handles,
             meters,
             unrouted: metrics.route(&Name::from("")),

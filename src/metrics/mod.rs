@@ -3,6 +3,7 @@
 //! Handles are looked up when a configuration is loaded; a request only increments. Names and labels are listed in
 //! `docs/metrics.md`, and a test compares that page with what a running gateway exposes.
 
+mod listeners;
 mod meters;
 mod protection;
 mod registry;
@@ -10,6 +11,7 @@ mod requests;
 mod rules;
 mod upstreams;
 
+pub use listeners::ListenerHandles;
 pub use meters::MeterHandles;
 pub use protection::{Protection, Refused, Shed};
 pub use registry::{Metrics, Observed};

@@ -61,6 +61,8 @@ pub enum Malformed {
     Path,
     /// A header name with `_` or `.`, which some servers read as `-`.
     HeaderName,
+    /// Over a TLS connection to another host, whose certificate is not good for this one.
+    Misdirected,
     /// Two `Authorization` headers.
     TwoAuthorizations,
     /// Framing that two servers may read differently.
@@ -118,6 +120,7 @@ impl Malformed {
             Self::BodyTooLarge => 413,
             Self::TargetTooLong => 414,
             Self::Expectation => 417,
+            Self::Misdirected => 421,
             Self::HeadersTooLarge => 431,
             _ => 400,
         }
@@ -129,6 +132,7 @@ impl Malformed {
             Self::Target => "invalid_target",
             Self::Path => "ambiguous_path",
             Self::HeaderName => "invalid_header_name",
+            Self::Misdirected => "misdirected_request",
             Self::TwoAuthorizations => "several_authorizations",
             Self::Framing => "ambiguous_framing",
             Self::Expectation => "unknown_expectation",

@@ -55,10 +55,10 @@ impl ProxyHttp for Front {
         if let Some(overloaded) = guard::hooks::shed(session, exchange).await {
             return reply::send(session, exchange, overloaded).await.map(|()| true);
         }
-        let (facts, verdict) = intake::read(session, exchange.began());
+        let (facts, verdict) = intake::read(session, exchange.began(), &exchange.snapshot().config.trusted_proxies);
         let started = exchange.start(facts);
-        if let Err(malformed) = verdict {
-            return reply::send(session, exchange, malformed.into()).await.map(|()| true);
+        if let Err(ending) = verdict {
+            return reply::send(session, exchange, ending).await.map(|()| true);
         }
         if let Err(ending) = guard::hooks::admit(session, &started.snapshot, &started.trail.facts()) {
             return reply::send(session, exchange, ending).await.map(|()| true);
@@ -120,6 +120,7 @@ impl ProxyHttp for Front {
         exchange: &mut Self::CTX,
     ) -> Result<()> {
         guard::hooks::answer(session, response, exchange);
+        door::adorn(session, response)?;
         forward::shape_response(response, exchange)
     }
 

@@ -5,14 +5,15 @@ use http::{HeaderMap, Method, StatusCode, header};
 use pingora::http::ResponseHeader;
 use pingora::prelude::{Error, Result, Session};
 
-use super::{Exchange, fault, guard};
+use super::{Exchange, door, fault, guard};
 use crate::model::{Ending, OutcomeKind, Rejection, RequestId, TokenFault};
 use crate::throttling::headers as limits;
 
 /// Answers a request that does not go to an upstream.
 pub(super) async fn send(session: &mut Session, exchange: &mut Exchange, ending: Ending) -> Result<()> {
     let id = exchange.trail().map(|trail| trail.facts().id);
-    let (head, body) = compose(&ending, id)?;
+    let (mut head, body) = compose(&ending, id)?;
+    door::adorn(session, &mut head)?;
     exchange.answered(ending.status(), HeaderMap::new());
     exchange.end(ending);
     let has_body = session.req_header().method != Method::HEAD && !body.is_empty();

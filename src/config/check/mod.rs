@@ -10,6 +10,7 @@ mod observing;
 mod pattern;
 mod routes;
 mod rules;
+mod tls;
 mod upstreams;
 
 use std::sync::Arc;
@@ -29,8 +30,8 @@ use crate::model::{Name, Problem, Source};
 pub(super) fn lower(root: &Node, source: &Arc<Source>, surroundings: &Surroundings<'_>, problems: &Problems) -> Config {
     Field::root(root, problems).section(|top| {
         version(top);
-        let (listeners, admin) = listening::lower(top);
-        let (threads, grace) = listening::server(top);
+        let (listeners, admin) = listening::lower(top, surroundings);
+        let (threads, grace, trusted_proxies) = listening::server(top, &listeners);
         let limits = limits::lower(top);
         let billing = billing::lower(top, surroundings);
         let mut identity = identity::lower(top);
@@ -44,6 +45,7 @@ pub(super) fn lower(root: &Node, source: &Arc<Source>, surroundings: &Surroundin
         let texts = rules.entries.iter().map(|rule| (&rule.name, &rule.source)).chain(rules.library.iter().map(|(n, s)| (n, s)));
         Config {
             listeners,
+            trusted_proxies,
             admin,
             threads,
             grace,

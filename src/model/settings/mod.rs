@@ -15,10 +15,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 pub use accounting::{Billing, Meter, OnFull, Throttling};
 pub use identity::{ClaimKind, ClaimType, Identity, Issuer, TokenFrom};
 pub use limits::{Limits, RequestsPerIp};
-pub use listeners::Listener;
+pub use listeners::{Certificate, ClientCertificates, Listener, Protocols, ProxyProtocol, Tls, TlsVersion};
 pub use observing::{AccessLog, LogOutput};
 pub use routes::{Auth, Route, RouteDefault, Target};
 pub use rules::{Mode, OnError, Rule, RuleLimits, Rules};
@@ -29,6 +31,8 @@ pub use upstreams::{Server, Timeouts, Upstream};
 pub struct Config {
     /// Where the proxy listens.
     pub listeners: Vec<Listener>,
+    /// Whose word about clients is believed: PROXY protocol headers and `X-Forwarded-*`.
+    pub trusted_proxies: Vec<IpNet>,
     /// Where operators ask.
     pub admin: SocketAddr,
     /// Worker threads of the proxy.

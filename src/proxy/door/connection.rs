@@ -18,16 +18,23 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
+use crate::gateway::Doorway;
+use crate::tls::Agreed;
+
 /// What is known about one client connection before its first request: made once, shared by all its requests.
 #[derive(Debug)]
 pub(in crate::proxy) struct Connection {
     /// Who opened it: the client, or a proxy before the gateway.
-    #[expect(dead_code, reason = "trusted proxies are told by it")]
+    #[allow(dead_code, reason = "limits on connections count by it")]
     pub(in crate::proxy) peer: SocketAddr,
     /// Who the client is: the peer, or who a trusted peer says it is.
     pub(in crate::proxy) client: SocketAddr,
     /// What the guard knows.
     pub(in crate::proxy) line: Arc<Line>,
+    /// The listener that it came in by, as it was configured then.
+    pub(in crate::proxy) doorway: Arc<Doorway>,
+    /// What the TLS handshake agreed on.
+    pub(in crate::proxy) agreed: Option<Agreed>,
 }
 
 impl Connection {
@@ -40,13 +47,23 @@ impl Connection {
     pub(in crate::proxy) fn client_ip(&self) -> IpAddr {
         self.client.ip().to_canonical()
     }
+
+    /// Whether a request for `host` may come over this connection. Clients use an HTTP/2 connection again for every host that they
+    /// believe its certificate is good for (RFC 9113 §9.1.1), and attackers ask one host for the page of another. A client that named
+    /// nobody in its handshake has not been told anything about hosts.
+    pub(super) fn speaks_for(&self, host: &str) -> bool {
+        let asked = self.agreed.as_ref().and_then(|agreed| agreed.server_name.as_deref());
+        match (asked, &self.doorway.acceptor) {
+            (Some(name), Some(acceptor)) => name == host || acceptor.covers(name, host),
+            _ => true,
+        }
+    }
 }
 
 /// The bytes of a connection, below TLS or through it.
 #[derive(Debug)]
 pub(super) enum Transport {
     Plain(Socket),
-    #[expect(dead_code, reason = "listeners are plain so far")]
     Tls(Box<SslStream<Socket>>),
 }
 

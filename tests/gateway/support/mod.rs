@@ -1,10 +1,14 @@
 //! What the tests start and ask.
 
+mod certificates;
 mod client;
+mod curl;
 mod gateway;
 mod upstream;
 
+pub use certificates::{Authority, Leaf};
 pub use client::{Reply, ask, get, send};
+pub use curl::{Curled, curl};
 pub use gateway::{Gateway, Setup, mint};
 pub use upstream::{Upstream, answer};
 
