@@ -38,6 +38,8 @@ pub enum Rejection {
     LedgerUnavailable,
     /// The upstream did not answer properly.
     Upstream(UpstreamFault),
+    /// More than the gateway can do; nobody looked at the request.
+    Overloaded,
     /// A failure of the gateway itself.
     Internal,
 }
@@ -80,6 +82,10 @@ pub enum Malformed {
     TargetTooLong,
     /// Over 100 headers, 16 KiB for one or 32 KiB in all.
     HeadersTooLarge,
+    /// A body over the route's size.
+    BodyTooLarge,
+    /// A body that comes too slowly.
+    BodyTooSlow,
 }
 
 /// What went wrong with the upstream.
@@ -120,6 +126,8 @@ impl Malformed {
     const fn status(self) -> u16 {
         match self {
             Self::Method => 405,
+            Self::BodyTooSlow => 408,
+            Self::BodyTooLarge => 413,
             Self::TargetTooLong => 414,
             Self::Expectation => 417,
             Self::Misdirected => 421,
@@ -141,6 +149,8 @@ impl Malformed {
             Self::Method => "method_not_allowed",
             Self::TargetTooLong => "target_too_long",
             Self::HeadersTooLarge => "headers_too_large",
+            Self::BodyTooLarge => "body_too_large",
+            Self::BodyTooSlow => "request_timeout",
         }
     }
 }
@@ -158,6 +168,7 @@ impl Rejection {
             Self::Throttled(_) => 429,
             Self::KeysUnavailable
             | Self::LedgerUnavailable
+            | Self::Overloaded
             | Self::Maintenance { .. }
             | Self::Upstream(UpstreamFault::NoServer | UpstreamFault::Busy) => 503,
             Self::Upstream(UpstreamFault::Timeout) => 504,
@@ -180,6 +191,7 @@ impl Rejection {
             Self::RuleFailed => "rule_error",
             Self::Throttled(_) => "rate_limited",
             Self::LedgerUnavailable => "billing_unavailable",
+            Self::Overloaded => "overloaded",
             Self::Upstream(UpstreamFault::NoServer) => "no_healthy_server",
             Self::Upstream(UpstreamFault::Busy) => "upstream_busy",
             Self::Upstream(UpstreamFault::Timeout) => "upstream_timeout",
@@ -194,7 +206,7 @@ impl Rejection {
             Self::BadRequest(_) => OutcomeKind::BadRequest,
             Self::NoRoute => OutcomeKind::NoRoute,
             Self::Unauthenticated(_) => OutcomeKind::Unauthenticated,
-            Self::KeysUnavailable | Self::LedgerUnavailable | Self::Maintenance { .. } => OutcomeKind::Unavailable,
+            Self::KeysUnavailable | Self::LedgerUnavailable | Self::Overloaded | Self::Maintenance { .. } => OutcomeKind::Unavailable,
             Self::Denied { .. } | Self::NotAllowed | Self::IpDenied => OutcomeKind::Denied,
             Self::RuleFailed | Self::Internal => OutcomeKind::RuleError,
             Self::Throttled(_) => OutcomeKind::Throttled,
@@ -209,7 +221,7 @@ impl Rejection {
                 Some((wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1))
             }
             Self::KeysUnavailable | Self::LedgerUnavailable | Self::Upstream(UpstreamFault::NoServer) => Some(5),
-            Self::Upstream(UpstreamFault::Busy) => Some(1),
+            Self::Overloaded | Self::Upstream(UpstreamFault::Busy) => Some(1),
             _ => None,
         }
     }

@@ -6,8 +6,8 @@ use pingora::prelude::{Error, Session};
 
 use super::attempts::Attempts;
 use super::compress::Encoder;
-use super::fault;
 use super::websocket::Tunnel;
+use super::{fault, guard};
 use crate::gateway::{Gateway, Permit, Settlement, Snapshot, Trail, clock};
 use crate::model::{Decision, Ending, Facts, Moment, Outcome, OutcomeKind, ResponseFacts};
 
@@ -31,6 +31,8 @@ pub struct Exchange {
     pub(super) tunnel: Option<Box<Tunnel>>,
     /// Whether the connection has something to end it.
     pub(super) tethered: bool,
+    /// How much of a body may still come.
+    pub(super) allowed: guard::hooks::Allowed,
     status: u16,
     headers: HeaderMap,
     bytes_in: u64,
@@ -60,6 +62,7 @@ impl Exchange {
             attempts: Attempts::default(),
             tunnel: None,
             tethered: false,
+            allowed: guard::hooks::Allowed::default(),
             status: 0,
             headers: HeaderMap::new(),
             bytes_in: 0,
@@ -137,7 +140,7 @@ impl Exchange {
             self.status = session.response_written().map_or(0, |response| response.status.as_u16());
         }
         self.completed = error.is_none();
-        if let (Some(error), None) = (error, self.failure) {
+        if let (Some(error), None, None) = (error, self.failure, &self.ending) {
             self.failure = Some(fault::kind(error));
         }
         self.settle();

@@ -7,7 +7,7 @@ use pingora::http::ResponseHeader;
 use pingora::prelude::{Error, Result, Session};
 
 use super::pages::{self, Words};
-use super::{Exchange, cors, door, fault, forward};
+use super::{Exchange, cors, door, fault, forward, guard};
 use crate::gateway::Trail;
 use crate::model::settings::{ErrorPages, Route};
 use crate::model::{Ending, Facts, OutcomeKind, Rejection, RequestId, TokenFault};
@@ -35,8 +35,8 @@ pub(super) async fn send(session: &mut Session, exchange: &mut Exchange, ending:
 
 /// Answers a request that failed on its way to an upstream or back, if that is still possible. Returns the status, or 0.
 pub(super) async fn fail(session: &mut Session, exchange: &mut Exchange, error: &Error) -> u16 {
-    let ending = match exchange.ending() {
-        Some(ending) => ending.clone(),
+    let ending = match exchange.ending().cloned().or_else(|| guard::hooks::verdict(session)) {
+        Some(ending) => ending,
         None if fault::is_client_gone(error) => {
             exchange.failed(OutcomeKind::ClientClosed);
             return 0;

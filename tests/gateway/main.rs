@@ -14,13 +14,16 @@ mod support;
 
 mod attacks;
 mod billing;
+mod floods;
 mod http2;
+mod http2_floods;
 mod identity;
 mod life;
 mod observing;
 mod proxies;
 mod routing;
 mod rules;
+mod slow;
 mod stop;
 mod throttling;
 mod tls;

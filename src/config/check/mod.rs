@@ -5,6 +5,7 @@ mod billing;
 mod claims;
 mod identity;
 mod lifecycle;
+mod limits;
 mod listening;
 mod observing;
 mod routes;
@@ -31,6 +32,7 @@ pub(super) fn lower(root: &Node, source: &Arc<Source>, surroundings: &Surroundin
         version(top);
         let (listeners, admin) = listening::lower(top, surroundings);
         let (threads, grace, lifecycle, trusted_proxies) = listening::server(top, &listeners, surroundings);
+        let limits = limits::lower(top);
         let billing = billing::lower(top, surroundings);
         let mut identity = identity::lower(top);
         billing.warn_about_tenants(&identity);
@@ -49,6 +51,7 @@ pub(super) fn lower(root: &Node, source: &Arc<Source>, surroundings: &Surroundin
             threads,
             grace,
             lifecycle,
+            limits,
             identity,
             upstreams,
             routes: routes::settle(routes, &rules),

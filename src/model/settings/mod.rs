@@ -5,6 +5,7 @@
 mod accounting;
 mod identity;
 mod lifecycle;
+mod limits;
 mod listeners;
 mod observing;
 mod routes;
@@ -20,6 +21,7 @@ use ipnet::IpNet;
 pub use accounting::{Billing, Meter, OnFull, Throttling};
 pub use identity::{ClaimKind, ClaimType, Identity, Issuer, TokenFrom};
 pub use lifecycle::Lifecycle;
+pub use limits::{Limits, RequestsPerIp};
 pub use listeners::{Certificate, ClientCertificates, Listener, Protocols, ProxyProtocol, Tls, TlsVersion};
 pub use observing::{AccessLog, LogOutput};
 pub use routes::{
@@ -47,6 +49,8 @@ pub struct Config {
     pub grace: Duration,
     /// How connections and the process end.
     pub lifecycle: Lifecycle,
+    /// What hostile clients cannot exceed.
+    pub limits: Limits,
     /// Who is calling?
     pub identity: Identity,
     /// By name, in the order of the file.

@@ -28,7 +28,7 @@ use crate::model::Ending;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Ends an exchange that cannot go on.
-fn end<T>(exchange: &mut Exchange, ending: Ending, status: u16) -> Result<T> {
+pub(super) fn end<T>(exchange: &mut Exchange, ending: Ending, status: u16) -> Result<T> {
     exchange.end(ending);
     Err(Error::new(ErrorType::HTTPStatus(status)))
 }
