@@ -14,9 +14,15 @@ mod support;
 
 mod attacks;
 mod billing;
+mod health;
+mod http2_upstream;
 mod identity;
 mod life;
 mod observing;
+mod retries;
 mod routing;
 mod rules;
 mod throttling;
+mod tls_upstream;
+mod upstream_attacks;
+mod upstreams;

@@ -1,12 +1,16 @@
 //! What the tests start and ask.
 
+mod certificates;
 mod client;
 mod gateway;
+mod h2_server;
 mod upstream;
 
+pub use certificates::{Authority, tls_server};
 pub use client::{Reply, ask, get, send};
-pub use gateway::{Setup, mint};
-pub use upstream::{Upstream, answer};
+pub use gateway::{Gateway, Setup, mint};
+pub use h2_server::{H2Answer, H2Server};
+pub use upstream::{Upstream, answer, raw_server};
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
