@@ -132,11 +132,12 @@ impl ProxyHttp for Front {
         &self,
         _: &mut Session,
         body: &mut Option<Bytes>,
-        _: bool,
+        is_last: bool,
         exchange: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
         exchange.sent(body.as_ref().map_or(0, Bytes::len));
         forward::keep_deadline(exchange)?;
+        exchange.attempts.came_to_its_end(is_last);
         Ok(None)
     }
 

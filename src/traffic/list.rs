@@ -142,7 +142,7 @@ fn load(slot: &Slot, ask: &Ask<'_>) -> u64 {
 }
 
 /// Spreads neighbouring numbers over all of them (SplitMix64).
-fn mix(turn: u64) -> u64 {
+pub(super) fn mix(turn: u64) -> u64 {
     let z = turn.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

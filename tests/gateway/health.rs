@@ -19,7 +19,7 @@ impl Patient {
         let served = Arc::new(AtomicUsize::new(0));
         let (theirs, others, count) = (Arc::clone(&probes), Arc::clone(&requests), Arc::clone(&served));
         let server = Upstream::answering(move |request| {
-            let status = if request.starts_with("GET /healthz ") {
+            let status = if request.starts_with("GET /healthz") {
                 theirs.load(Ordering::SeqCst)
             } else {
                 count.fetch_add(1, Ordering::SeqCst);
@@ -63,7 +63,7 @@ fn probes_take_a_server_out_and_back_and_a_reload_forgets_nothing() {
     assert_eq!(sick.served(), before, "no request goes there");
 
     // An hour between probes: what is known now is known from before the reload, or not at all.
-    gateway.reload(|text| text.replace("interval: 100ms", "interval: 1h").replace("/healthz, ", "/healthz?later, "));
+    gateway.reload(|text| text.replace("interval: 100ms", "interval: 1h"));
     for _ in 0..10 {
         assert_eq!(gateway.get("/").status, 200);
     }
@@ -71,7 +71,7 @@ fn probes_take_a_server_out_and_back_and_a_reload_forgets_nothing() {
     assert_eq!(gateway.state(address), "down");
 
     sick.probes.store(204, Ordering::SeqCst);
-    gateway.reload(|text| text.replace("interval: 1h", "interval: 100ms").replace("/healthz?later, ", "/healthz, "));
+    gateway.reload(|text| text.replace("interval: 1h", "interval: 100ms"));
     wait_for("the good probes", || gateway.state(address) == "up");
     wait_for("requests", || gateway.get("/").status == 200 && sick.served() > before);
 }
@@ -90,6 +90,22 @@ fn with_every_server_down_the_answer_is_503_at_once() {
     assert_eq!(refused.header("retry-after"), Some("5"));
     assert_eq!(one.served() + two.served(), before);
     gateway.expect_metric("tollgate_upstream_errors_total{reason=\"no_healthy_server\",upstream=\"main\"}", 1.0);
+}
+
+#[test]
+fn servers_of_http2_are_probed_over_http2() {
+    let server = H2Server::plain(|request| {
+        assert_eq!(request.path, "/healthz");
+        H2Answer::new(if request.authority == "probe.internal" { 204 } else { 500 })
+    });
+    for (host, expected) in [(", host: probe.internal", "up"), ("", "down")] {
+        let check = format!("health_check: {{ path: /healthz{host} }}");
+        let keys = format!("{{ servers: [\"http://{}\"], protocol: http2, {check} }}", server.address());
+        let gateway = Setup::open_to(&keys).start();
+        wait_for("the first probe", || gateway.state(server.address()) == expected);
+    }
+    let usual = &server.seen()[1].authority;
+    assert_eq!(*usual, server.address().to_string());
 }
 
 #[test]

@@ -80,6 +80,8 @@ fn statuses_and_methods_are_retried_as_over_http1() {
     assert_eq!(gateway.get("/").status, 200);
     assert_eq!((sick.seen().len(), well.seen().len()), (1, 1));
     let post = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx";
-    assert_eq!(gateway.send(post).unwrap().status, 503);
-    assert_eq!((sick.seen().len(), well.seen().len()), (2, 1));
+    let mut statuses: Vec<u16> = (0..2).map(|_| gateway.send(post).unwrap().status).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 503], "a POST gets the answer there is");
+    assert_eq!((sick.seen().len(), well.seen().len()), (2, 2));
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -252,4 +253,36 @@ fn operators_see_every_server_and_why() {
     let line = &gateway.access_lines(1)[0];
     assert_eq!(line["server"], up.address().to_string());
     assert!(line.get("attempts").is_none(), "{line}");
+}
+
+#[test]
+fn another_balance_under_load_fails_no_request_and_loses_no_place() {
+    let (a, b) = (Upstream::named("a"), Upstream::named("b"));
+    let keys = |balance: &str| format!("{{ servers: [{}], balance: {balance} }}", urls(&[&a, &b]));
+    let gateway = Setup::open_to(&keys("round_robin")).start();
+    let done = AtomicBool::new(false);
+    let statuses: Vec<u16> = thread::scope(|scope| {
+        let calls = || {
+            let mut statuses = Vec::new();
+            while !done.load(Ordering::Relaxed) {
+                statuses.push(gateway.get("/").status);
+            }
+            statuses
+        };
+        let callers: Vec<_> = (0..3).map(|_| scope.spawn(calls)).collect();
+        let mut before = "round_robin".to_owned();
+        for balance in ["least_requests", "power_of_two", "hash:client_ip", "round_robin"] {
+            gateway.reload(|text| text.replace(&format!("balance: {before}"), &format!("balance: {balance}")));
+            before = balance.to_owned();
+        }
+        done.store(true, Ordering::Relaxed);
+        callers.into_iter().flat_map(|caller| caller.join().unwrap()).collect()
+    });
+    assert!(statuses.len() > 20 && statuses.iter().all(|status| *status == 200), "{statuses:?}");
+    for server in [&a, &b] {
+        let in_flight = format!("tollgate_upstream_requests_in_flight{{server=\"{}\",upstream=\"main\"}}", server.address());
+        gateway.expect_metric(&in_flight, 0.0);
+    }
+    let sent: u64 = gateway.servers().iter().map(|server| server["requests"].as_u64().unwrap()).sum();
+    assert_eq!(sent, statuses.len() as u64, "counters go on over reloads");
 }
