@@ -1,12 +1,12 @@
 //! What the tests start and ask.
 
-mod certificates;
+mod authority;
 mod client;
 mod gateway;
 mod h2_server;
 mod upstream;
 
-pub use certificates::{Authority, tls_server};
+pub use authority::{Authority, tls_server};
 pub use client::{Reply, ask, get, send};
 pub use gateway::{Gateway, Setup, mint};
 pub use h2_server::{H2Answer, H2Server};
