@@ -35,9 +35,10 @@ const LAYERS: [(&str, u8); 17] = [
 ];
 
 /// One dependency, one home.
-const HOMES: [(&str, &[&str]); 14] = [
+const HOMES: [(&str, &[&str]); 15] = [
     ("instant_acme", &["acme/"]),
-    ("openssl", &["tls/"]),
+    ("pingora_ketama", &["traffic/list"]),
+    ("openssl", &["tls/", "config/check/", "proxy/"]),
     ("pingora", &["proxy/", "admin/", "server/"]),
     ("rhai", &["rules/"]),
     ("jsonwebtoken", &["identity/", "demo/"]),

@@ -1,5 +1,6 @@
 use serde_json::{Value, json};
 
+use super::upstreams;
 use crate::gateway::{Gateway, clock};
 use crate::model::Moment;
 use crate::model::settings::{Certificate, Listener};
@@ -12,12 +13,16 @@ pub(super) fn status(gateway: &Gateway) -> Vec<u8> {
     let last_reload = gateway
         .last_failure()
         .map_or(Value::Null, |failure| json!({ "result": "failure", "at": instant(failure.at), "problems": failure.problems }));
+    let protection = &lasting.metrics.protection;
+    let [refused, cut, shed] = protection.totals();
     let document = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "now": instant(clock::now()),
         "ready": gateway.is_ready(),
         "draining": gateway.is_draining(),
         "requests_in_flight": gateway.in_flight(),
+        "requests_shed": shed,
+        "connections": { "open": protection.connections(), "refused": refused, "cut": cut },
         "config": {
             "loaded_at": instant(snapshot.loaded_at),
             "config_sha256": config.config_sha256,
@@ -34,10 +39,7 @@ pub(super) fn status(gateway: &Gateway) -> Vec<u8> {
             "stale": ring.stale,
             "last_error": ring.last_error,
         })).collect::<Vec<_>>(),
-        "upstreams": config.upstreams.iter().map(|upstream| json!({
-            "name": &*upstream.name,
-            "servers": upstream.servers.iter().map(|server| &*server.authority).collect::<Vec<_>>(),
-        })).collect::<Vec<_>>(),
+        "upstreams": upstreams::status(gateway),
         "rules": snapshot.rules.rules().iter().map(|card| json!({
             "name": &*card.name,
             "file": &*card.file,

@@ -6,7 +6,8 @@ use prometheus::{
 };
 
 use super::listeners::ListenerSeries;
-use super::{OWN_SECONDS, REQUEST_SECONDS};
+use super::upstreams::{UpstreamGauges, UpstreamObserved};
+use super::{OWN_SECONDS, Protection, REQUEST_SECONDS};
 use crate::model::{Name, TokenFault};
 
 /// All metrics of one gateway. Each has its own registry: a process-wide one could not be tested twice.
@@ -23,6 +24,8 @@ pub struct Metrics {
     pub(super) upstream_seconds: HistogramVec,
     pub(super) upstream_errors: IntCounterVec,
     pub(super) upstream_retries: IntCounterVec,
+    pub(super) websockets: IntGaugeVec,
+    pub(super) websockets_closed: IntCounterVec,
     pub(super) rule_evaluations: IntCounterVec,
     pub(super) rule_seconds: HistogramVec,
     pub(super) rule_actions: IntCounterVec,
@@ -35,6 +38,8 @@ pub struct Metrics {
     reload_successful: IntGauge,
     reload_success_timestamp: Gauge,
     config_info: IntGaugeVec,
+    /// Connections, and what was refused early.
+    pub protection: Protection,
     observed: ObservedHandles,
 }
 
@@ -61,6 +66,8 @@ pub struct Observed {
     pub access_log_dropped: u64,
     /// Upstream, server, and whether its address is known.
     pub servers: Vec<(Name, Name, bool)>,
+    /// Per upstream, with what is known of each server.
+    pub upstreams: Vec<UpstreamObserved>,
 }
 
 #[derive(Debug)]
@@ -76,6 +83,7 @@ struct ObservedHandles {
     usage_last_success: Gauge,
     access_log_dropped: IntCounter,
     server_resolved: IntGaugeVec,
+    upstreams: UpstreamGauges,
 }
 
 impl Metrics {
@@ -118,6 +126,12 @@ impl Metrics {
                 &["upstream", "reason"],
             )?,
             upstream_retries: declare.counters("upstream_retries_total", "Attempts after the first.", &["upstream"])?,
+            websockets: declare.gauges("websockets", "WebSockets that are open.", &["route"])?,
+            websockets_closed: declare.counters(
+                "websockets_closed_total",
+                "WebSockets by how they ended.",
+                &["route", "reason"],
+            )?,
             rule_evaluations: declare.counters(
                 "rule_evaluations_total",
                 "Hooks run, by how they ended.",
@@ -143,6 +157,7 @@ impl Metrics {
                 "The configuration and rules in use, by their hashes.",
                 &["config_sha256", "rules_sha256"],
             )?,
+            protection: Protection::declare(&declare)?,
             observed: ObservedHandles::declare(&declare)?,
             registry,
         };
@@ -260,6 +275,7 @@ impl ObservedHandles {
                 "Whether a server's address is known.",
                 &["upstream", "server"],
             )?,
+            upstreams: UpstreamGauges::declare(declare)?,
         })
     }
 
@@ -278,6 +294,7 @@ impl ObservedHandles {
         self.usage_pending.set(signed(now.usage_pending));
         self.usage_last_success.set(now.usage_last_success);
         catch_up(&self.access_log_dropped, now.access_log_dropped);
+        self.upstreams.set(&now.upstreams);
         self.server_resolved.reset();
         for (upstream, server, known) in &now.servers {
             self.server_resolved.with_label_values(&[upstream, server]).set(i64::from(*known));
@@ -286,16 +303,16 @@ impl ObservedHandles {
 }
 
 /// Counters that are kept elsewhere only ever grow; two scrapes at once may race, and a counter must not count twice.
-fn catch_up(counter: &IntCounter, total: u64) {
+pub(super) fn catch_up(counter: &IntCounter, total: u64) {
     counter.inc_by(total.saturating_sub(counter.get()));
 }
 
-fn signed(value: u64) -> i64 {
+pub(super) fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 /// Registers what it makes, under the one prefix.
-struct Declare<'a>(&'a Registry);
+pub(super) struct Declare<'a>(&'a Registry);
 
 impl Declare<'_> {
     fn opts(name: &str, help: &str) -> Opts {
@@ -307,7 +324,7 @@ impl Declare<'_> {
         Ok(collector)
     }
 
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+    pub(super) fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
         self.add(IntCounterVec::new(Self::opts(name, help), labels)?)
     }
 
@@ -315,11 +332,11 @@ impl Declare<'_> {
         self.add(IntCounter::with_opts(Self::opts(name, help))?)
     }
 
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+    pub(super) fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
         self.add(IntGaugeVec::new(Self::opts(name, help), labels)?)
     }
 
-    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+    pub(super) fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
         self.add(IntGauge::with_opts(Self::opts(name, help))?)
     }
 

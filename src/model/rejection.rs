@@ -10,6 +10,13 @@ pub enum Rejection {
     BadRequest(Malformed),
     /// No route matches.
     NoRoute,
+    /// The address may not use the route.
+    IpDenied,
+    /// The route is closed for a while.
+    Maintenance {
+        /// How long, as far as the operator knows.
+        retry_after: Duration,
+    },
     /// No acceptable token.
     Unauthenticated(TokenFault),
     /// The issuer's keys were never fetched, or are older than `max_stale`.
@@ -31,6 +38,8 @@ pub enum Rejection {
     LedgerUnavailable,
     /// The upstream did not answer properly.
     Upstream(UpstreamFault),
+    /// More than the gateway can do; nobody looked at the request.
+    Overloaded,
     /// A failure of the gateway itself.
     Internal,
 }
@@ -73,6 +82,10 @@ pub enum Malformed {
     TargetTooLong,
     /// Over 100 headers, 16 KiB for one or 32 KiB in all.
     HeadersTooLarge,
+    /// A body over the route's size.
+    BodyTooLarge,
+    /// A body that comes too slowly.
+    BodyTooSlow,
 }
 
 /// What went wrong with the upstream.
@@ -88,11 +101,13 @@ pub enum UpstreamFault {
     Reset,
     /// No server is left to try.
     NoServer,
+    /// Every server that is up has as many requests as it may.
+    Busy,
 }
 
 impl UpstreamFault {
     /// Every fault, for series that exist from the first scrape.
-    pub const ALL: [Self; 5] = [Self::Connect, Self::Tls, Self::Timeout, Self::Reset, Self::NoServer];
+    pub const ALL: [Self; 6] = [Self::Connect, Self::Tls, Self::Timeout, Self::Reset, Self::NoServer, Self::Busy];
 
     /// The `reason` label of `tollgate_upstream_errors_total`.
     pub const fn label(self) -> &'static str {
@@ -102,6 +117,7 @@ impl UpstreamFault {
             Self::Timeout => "timeout",
             Self::Reset => "reset",
             Self::NoServer => "no_healthy_server",
+            Self::Busy => "upstream_busy",
         }
     }
 }
@@ -110,6 +126,8 @@ impl Malformed {
     const fn status(self) -> u16 {
         match self {
             Self::Method => 405,
+            Self::BodyTooSlow => 408,
+            Self::BodyTooLarge => 413,
             Self::TargetTooLong => 414,
             Self::Expectation => 417,
             Self::Misdirected => 421,
@@ -131,6 +149,8 @@ impl Malformed {
             Self::Method => "method_not_allowed",
             Self::TargetTooLong => "target_too_long",
             Self::HeadersTooLarge => "headers_too_large",
+            Self::BodyTooLarge => "body_too_large",
+            Self::BodyTooSlow => "request_timeout",
         }
     }
 }
@@ -143,10 +163,14 @@ impl Rejection {
             Self::NoRoute => 404,
             Self::Unauthenticated(_) => 401,
             Self::Denied { status, .. } => *status,
-            Self::NotAllowed => 403,
+            Self::NotAllowed | Self::IpDenied => 403,
             Self::RuleFailed | Self::Internal => 500,
             Self::Throttled(_) => 429,
-            Self::KeysUnavailable | Self::LedgerUnavailable | Self::Upstream(UpstreamFault::NoServer) => 503,
+            Self::KeysUnavailable
+            | Self::LedgerUnavailable
+            | Self::Overloaded
+            | Self::Maintenance { .. }
+            | Self::Upstream(UpstreamFault::NoServer | UpstreamFault::Busy) => 503,
             Self::Upstream(UpstreamFault::Timeout) => 504,
             Self::Upstream(_) => 502,
         }
@@ -157,6 +181,8 @@ impl Rejection {
         match self {
             Self::BadRequest(malformed) => malformed.reason(),
             Self::NoRoute => "no_route",
+            Self::IpDenied => "ip_denied",
+            Self::Maintenance { .. } => "maintenance",
             Self::Unauthenticated(TokenFault::Missing) => "token_required",
             Self::Unauthenticated(_) => "invalid_token",
             Self::KeysUnavailable => "identity_unavailable",
@@ -165,7 +191,9 @@ impl Rejection {
             Self::RuleFailed => "rule_error",
             Self::Throttled(_) => "rate_limited",
             Self::LedgerUnavailable => "billing_unavailable",
+            Self::Overloaded => "overloaded",
             Self::Upstream(UpstreamFault::NoServer) => "no_healthy_server",
+            Self::Upstream(UpstreamFault::Busy) => "upstream_busy",
             Self::Upstream(UpstreamFault::Timeout) => "upstream_timeout",
             Self::Upstream(_) => "upstream_error",
             Self::Internal => "internal_error",
@@ -178,8 +206,10 @@ impl Rejection {
             Self::BadRequest(_) => OutcomeKind::BadRequest,
             Self::NoRoute => OutcomeKind::NoRoute,
             Self::Unauthenticated(_) => OutcomeKind::Unauthenticated,
-            Self::KeysUnavailable | Self::LedgerUnavailable => OutcomeKind::Unavailable,
-            Self::Denied { .. } | Self::NotAllowed => OutcomeKind::Denied,
+            Self::KeysUnavailable | Self::LedgerUnavailable | Self::Overloaded | Self::Maintenance { .. } => {
+                OutcomeKind::Unavailable
+            }
+            Self::Denied { .. } | Self::NotAllowed | Self::IpDenied => OutcomeKind::Denied,
             Self::RuleFailed | Self::Internal => OutcomeKind::RuleError,
             Self::Throttled(_) => OutcomeKind::Throttled,
             Self::Upstream(_) => OutcomeKind::UpstreamError,
@@ -189,11 +219,11 @@ impl Rejection {
     /// Seconds for `Retry-After`, rounded up and at least 1, where waiting helps.
     pub fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::Throttled(throttled) => {
-                let wait = throttled.retry_after;
+            Self::Throttled(Throttled { retry_after: wait, .. }) | Self::Maintenance { retry_after: wait } => {
                 Some((wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1))
             }
             Self::KeysUnavailable | Self::LedgerUnavailable | Self::Upstream(UpstreamFault::NoServer) => Some(5),
+            Self::Overloaded | Self::Upstream(UpstreamFault::Busy) => Some(1),
             _ => None,
         }
     }

@@ -4,10 +4,12 @@ use std::time::Duration;
 use http::HeaderMap;
 use pingora::prelude::{Error, Session};
 
-use super::fault;
+use super::attempts::Attempts;
+use super::compress::Encoder;
+use super::websocket::Tunnel;
+use super::{fault, guard};
 use crate::gateway::{Gateway, Permit, Settlement, Snapshot, Trail, clock};
-use crate::model::{Decision, Ending, Facts, Moment, Name, Outcome, OutcomeKind, ResponseFacts};
-use crate::traffic::Tried;
+use crate::model::{Decision, Ending, Facts, Moment, Outcome, OutcomeKind, ResponseFacts};
 
 /// One request and its answer: the state between pingora's hooks.
 ///
@@ -21,25 +23,22 @@ pub struct Exchange {
     ending: Option<Ending>,
     /// What the `on_response` rules recorded.
     pub(super) reviewed: Option<Decision>,
+    /// Compresses the answer, if that was agreed upon.
+    pub(super) encoder: Option<Encoder>,
     /// The attempts to reach a server.
     pub(super) attempts: Attempts,
+    /// The WebSocket that it became.
+    pub(super) tunnel: Option<Box<Tunnel>>,
+    /// Whether the connection has something to end it.
+    pub(super) tethered: bool,
+    /// How much of a body may still come.
+    pub(super) allowed: guard::hooks::Allowed,
     status: u16,
     headers: HeaderMap,
     bytes_in: u64,
     bytes_out: u64,
     failure: Option<OutcomeKind>,
     completed: bool,
-}
-
-/// Which servers were tried and how long the last one took.
-#[derive(Debug, Default)]
-pub(super) struct Attempts {
-    pub(super) made: usize,
-    pub(super) tried: Tried,
-    pub(super) server: Option<Name>,
-    pub(super) index: usize,
-    pub(super) began: Duration,
-    pub(super) took: Option<Duration>,
 }
 
 /// What judging needs, borrowed from an exchange.
@@ -59,7 +58,11 @@ impl Exchange {
             permit: None,
             ending: None,
             reviewed: None,
+            encoder: None,
             attempts: Attempts::default(),
+            tunnel: None,
+            tethered: false,
+            allowed: guard::hooks::Allowed::default(),
             status: 0,
             headers: HeaderMap::new(),
             bytes_in: 0,
@@ -105,6 +108,13 @@ impl Exchange {
         self.ending.as_ref()
     }
 
+    /// Before the process stops, clients are told not to reuse their connections; over HTTP/2 pingora tells them by GOAWAY.
+    pub(super) fn announce_close(&self, session: &mut Session) {
+        if self.gateway.is_announcing() {
+            session.set_keepalive(None);
+        }
+    }
+
     pub(super) fn answered(&mut self, status: u16, headers: HeaderMap) {
         self.status = status;
         self.headers = headers;
@@ -130,7 +140,7 @@ impl Exchange {
             self.status = session.response_written().map_or(0, |response| response.status.as_u16());
         }
         self.completed = error.is_none();
-        if let (Some(error), None) = (error, self.failure) {
+        if let (Some(error), None, None) = (error, self.failure, &self.ending) {
             self.failure = Some(fault::kind(error));
         }
         self.settle();
@@ -159,6 +169,7 @@ impl Exchange {
             bytes_in: self.bytes_in,
             upstream_took: self.attempts.took,
             server: self.attempts.server.take(),
+            attempts: self.attempts.made,
         };
         self.gateway.settler.take(Settlement {
             gateway: Arc::clone(&self.gateway),

@@ -1,13 +1,21 @@
 //! Pingora's hooks, one line each: everything they decide is decided elsewhere.
 
+mod attempts;
+mod compress;
+mod cors;
 mod door;
 mod exchange;
 mod fault;
 mod forward;
 mod framing;
+mod guard;
 mod intake;
 pub mod listen;
+mod pages;
+pub mod probe;
 mod reply;
+mod tether;
+mod websocket;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +25,7 @@ use bytes::Bytes;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::prelude::{Error, HttpPeer, ProxyHttp, Result, Session};
+use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyWarnLogContext};
 
 pub use exchange::Exchange;
@@ -44,26 +53,49 @@ impl ProxyHttp for Front {
     /// None: the default list holds a compression module that is off and still runs for every chunk.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
-    async fn early_request_filter(&self, session: &mut Session, _: &mut Self::CTX) -> Result<()> {
+    async fn early_request_filter(&self, session: &mut Session, exchange: &mut Self::CTX) -> Result<()> {
         listen::limit(session);
+        exchange.announce_close(session);
+        guard::hooks::begin(session, exchange);
         Ok(())
     }
 
     async fn request_filter(&self, session: &mut Session, exchange: &mut Self::CTX) -> Result<bool> {
+        if let Some(overloaded) = guard::hooks::shed(session, exchange).await {
+            return reply::send(session, exchange, overloaded).await.map(|()| true);
+        }
         let (facts, verdict) = intake::read(session, exchange);
         let started = exchange.start(facts);
         if let Err(ending) = verdict {
+            return reply::send(session, exchange, ending).await.map(|()| true);
+        }
+        if let Err(ending) = guard::hooks::admit(session, &started.snapshot, &started.trail.facts()) {
             return reply::send(session, exchange, ending).await.map(|()| true);
         }
         match judge(&started.snapshot, &self.0.lasting, started.trail).await {
             Ok(permit) => exchange.permit(permit),
             Err(ending) => return reply::send(session, exchange, ending).await.map(|()| true),
         }
+        if let Err(ending) = guard::hooks::measure(session, exchange) {
+            return reply::send(session, exchange, ending).await.map(|()| true);
+        }
         Ok(false)
     }
 
-    async fn upstream_peer(&self, _: &mut Session, exchange: &mut Self::CTX) -> Result<Box<HttpPeer>> {
-        forward::pick(exchange)
+    async fn upstream_peer(&self, session: &mut Session, exchange: &mut Self::CTX) -> Result<Box<HttpPeer>> {
+        forward::pick(exchange).map(|peer| websocket::lift(session, exchange, peer))
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _: &mut Session,
+        _: bool,
+        _: &HttpPeer,
+        _: std::os::fd::RawFd,
+        digest: Option<&Digest>,
+        exchange: &mut Self::CTX,
+    ) -> Result<()> {
+        forward::inspect_connection(digest, exchange)
     }
 
     fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, exchange: &mut Self::CTX, error: Box<Error>) -> Box<Error> {
@@ -92,13 +124,25 @@ impl ProxyHttp for Front {
 
     async fn request_body_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
-        _: bool,
+        is_end: bool,
         exchange: &mut Self::CTX,
     ) -> Result<()> {
-        exchange.received(body.as_ref().map_or(0, Bytes::len));
-        Ok(())
+        let bytes = body.as_ref().map_or(0, Bytes::len);
+        exchange.received(bytes);
+        guard::hooks::receive(session, bytes, is_end, exchange)?;
+        websocket::received(session, body, exchange).await;
+        forward::keep_deadline(exchange)
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        exchange: &mut Self::CTX,
+    ) -> Result<()> {
+        forward::review(session, response, exchange)
     }
 
     async fn response_filter(
@@ -107,27 +151,38 @@ impl ProxyHttp for Front {
         response: &mut ResponseHeader,
         exchange: &mut Self::CTX,
     ) -> Result<()> {
+        guard::hooks::answer(session, response, exchange);
         door::adorn(session, response)?;
-        forward::shape_response(response, exchange)
+        exchange.announce_close(session);
+        forward::shape_response(response, exchange)?;
+        websocket::begin(session, response, exchange)
     }
 
     fn response_body_filter(
         &self,
         _: &mut Session,
         body: &mut Option<Bytes>,
-        _: bool,
+        is_last: bool,
         exchange: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
+        if let Some(encoder) = &mut exchange.encoder {
+            encoder.encode(body, is_last)?;
+        }
         exchange.sent(body.as_ref().map_or(0, Bytes::len));
+        websocket::sent(body.as_ref(), exchange);
+        forward::keep_deadline(exchange)?;
+        exchange.attempts.came_to_its_end(is_last);
         Ok(None)
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Self::CTX) -> FailToProxy {
+        websocket::explain(session, exchange);
         let error_code = reply::fail(session, exchange, error).await;
         FailToProxy { error_code, can_reuse_downstream: false }
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Self::CTX) {
+        websocket::release(session, exchange);
         exchange.finish(session, error);
     }
 

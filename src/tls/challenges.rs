@@ -12,10 +12,7 @@ use openssl::x509::extension::SubjectAlternativeName;
 use openssl::x509::{X509, X509Builder, X509Extension, X509Name};
 use parking_lot::RwLock;
 
-/// The protocol of RFC 8737 §6.2.
-pub const ACME_PROTOCOL: &[u8] = b"acme-tls/1";
-
-/// Its name in a list, with its length before it.
+/// The protocol of RFC 8737 §6.2 in a list, its length before it.
 const OFFERED: &[u8] = b"\x0aacme-tls/1";
 
 /// `id-pe-acmeIdentifier`.
@@ -55,7 +52,7 @@ impl Challenges {
         Ok(())
     }
 
-    /// For a connection that offers [`ACME_PROTOCOL`].
+    /// For a connection that offers `acme-tls/1`.
     pub fn acceptor(&self) -> Option<SslAcceptor> {
         self.acceptor.read().clone()
     }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use openssl::ssl::{Error, ErrorCode, NameType, SslRef, SslVersion};
+use openssl::ssl::{Error, ErrorCode, NameType, SslRef};
 
 use super::client;
 use crate::model::ClientCertificate;
@@ -14,8 +14,6 @@ pub struct Agreed {
     pub is_http2: bool,
     /// The client's certificate, which was verified.
     pub client_certificate: Option<Arc<ClientCertificate>>,
-    /// The version, for logs.
-    pub version: &'static str,
 }
 
 impl Agreed {
@@ -25,7 +23,6 @@ impl Agreed {
             server_name: ssl.servername(NameType::HOST_NAME).map(|name| name.to_ascii_lowercase().into()),
             is_http2: ssl.selected_alpn_protocol() == Some(b"h2"),
             client_certificate: ssl.peer_certificate().map(|certificate| Arc::new(client::read(&certificate))),
-            version: if ssl.version2() == Some(SslVersion::TLS1_3) { "TLSv1.3" } else { "TLSv1.2" },
         }
     }
 }

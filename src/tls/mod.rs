@@ -10,7 +10,7 @@ mod names;
 mod pair;
 
 pub use acceptor::{Acceptor, AcceptorFault, CipherKind, cipher_kind};
-pub use challenges::{ACME_PROTOCOL, Challenges};
+pub use challenges::Challenges;
 pub use handshake::{Agreed, HandshakeFault};
 pub use names::covers;
 pub use pair::{Pair, PairFault, authorities};

@@ -118,7 +118,7 @@ impl AcmeChallenge {
 }
 
 /// `minimum_version:`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum TlsVersion {
     /// RFC 5246.
     #[default]

@@ -32,34 +32,35 @@ use proxy_protocol::Introduction;
 pub(super) use request::{adorn, describe, direct};
 
 use super::Front;
+use super::guard::Guard;
+use super::tether::Tether;
 use crate::gateway::{Doorway, Gateway, clock};
 use crate::model::settings::ProxyProtocol;
-use crate::tls::{Agreed, HandshakeFault};
+use crate::tls::{Acceptor, Agreed, HandshakeFault};
 
-/// From accept to the first byte of HTTP: a PROXY protocol header, a TLS handshake.
+/// For a PROXY protocol header, and again for what comes after it: a TLS handshake, the first bytes of HTTP/2.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-
-/// An HTTP/2 connection without a stream is closed after it.
-const HTTP2_IDLE: Duration = Duration::from_secs(60);
 
 /// Takes connections in and hands them to the proxy.
 pub struct Door {
     gateway: Arc<Gateway>,
     proxy: Arc<HttpProxy<Front>>,
+    guard: Arc<Guard>,
 }
 
 impl Door {
-    pub(super) fn new(conf: &Arc<ServerConf>, gateway: &Arc<Gateway>) -> Self {
+    pub(super) fn new(conf: &Arc<ServerConf>, gateway: &Arc<Gateway>, guard: Arc<Guard>) -> Self {
         let mut proxy = http_proxy(conf, Front::new(Arc::clone(gateway)));
         proxy.h2_options = Some(http2());
         let mut options = HttpServerOptions::default();
-        options.h2_idle_timeout = Some(HTTP2_IDLE);
+        options.h2_idle_timeout = Some(gateway.snapshot().config.limits.idle_timeout);
         proxy.server_options = Some(options);
-        Self { gateway: Arc::clone(gateway), proxy: Arc::new(proxy) }
+        Self { gateway: Arc::clone(gateway), proxy: Arc::new(proxy), guard }
     }
 
     /// From a raw socket to something that HTTP is spoken on; `None` closes it.
-    async fn admit(&self, socket: Box<Socket>) -> Option<Stream> {
+    async fn admit(&self, mut socket: Box<Socket>) -> Option<Stream> {
+        let entry = self.guard.enter()?;
         let digest = socket.get_socket_digest()?;
         let (peer, local) = (*digest.peer_addr()?.as_inet()?, *digest.local_addr()?.as_inet()?);
         let snapshot = self.gateway.snapshot();
@@ -68,15 +69,47 @@ impl Door {
         let is_trusted = snapshot.config.trusted_proxies.iter().any(|network| network.contains(&peer.ip().to_canonical()));
         // Not held while a slow client shakes hands: it is everything that was configured.
         drop(snapshot);
+        let client = introduced(&mut socket, peer, is_trusted, &doorway).await?;
+        let line = entry.claim((!is_trusted || client != peer).then_some(client.ip()))?;
         let began = clock::steady();
-        match timeout(HANDSHAKE, self.welcome(socket, peer, is_trusted, Arc::clone(&doorway))).await {
-            Ok(wire) => Some(Box::new(wire?)),
-            Err(_) => {
-                doorway.handles.shook_hands(Err(HandshakeFault::Timeout), clock::steady().saturating_sub(began));
-                None
-            }
-        }
+        let Ok(spoken) = timeout(HANDSHAKE, self.agree(socket, &doorway)).await else {
+            doorway.handles.shook_hands(Err(HandshakeFault::Timeout), clock::steady().saturating_sub(began));
+            return None;
+        };
+        let Spoken { transport, agreed, is_http2 } = spoken?;
+        let protocol = is_http2.then_some(ALPN::H2);
+        let wire = Wire::new(transport, protocol, Arc::new(Connection { peer, client, line, doorway, agreed })).ok()?;
+        Some(Box::new(wire))
     }
+
+    /// Finds out what is spoken, and over what.
+    async fn agree(&self, mut socket: Box<Socket>, doorway: &Doorway) -> Option<Spoken> {
+        let protocols = doorway.listener.protocols;
+        let Some(acceptor) = &doorway.acceptor else {
+            let is_http2 = match (protocols.http1, protocols.http2) {
+                (true, true) => preface::is_http2(&mut socket).await.ok()?,
+                (_, http2) => http2,
+            };
+            return Some(Spoken { transport: Transport::Plain(socket), agreed: None, is_http2 });
+        };
+        if let Some(challenged) = self.gateway.lasting.challenges.acceptor()
+            && hello::asks_for_proof(&mut socket).await.ok()?
+        {
+            // RFC 8737 §3: the handshake is the whole conversation.
+            let _ = prepare_tls_stream(&challenged, *socket).ok()?.accept().await;
+            return None;
+        }
+        let (stream, agreed) = shake_hands(*socket, acceptor, doorway).await?;
+        let is_http2 = agreed.is_http2 || !protocols.http1;
+        Some(Spoken { transport: Transport::Tls(stream), agreed: Some(agreed), is_http2 })
+    }
+}
+
+/// What was found out about a connection before its first request.
+struct Spoken {
+    transport: Transport,
+    agreed: Option<Agreed>,
+    is_http2: bool,
 }
 
 /// Bounded from the start: pingora's own defaults hold only if nobody sets any other.
@@ -86,45 +119,20 @@ fn http2() -> H2Options {
     options
 }
 
-impl Door {
-    async fn welcome(&self, mut socket: Box<Socket>, peer: SocketAddr, is_trusted: bool, doorway: Arc<Doorway>) -> Option<Wire> {
-        let client = introduced(&mut socket, peer, is_trusted, &doorway).await?;
-        let protocols = doorway.listener.protocols;
-        let (transport, agreed, is_http2) = if doorway.acceptor.is_some() {
-            if let Some(challenged) = self.gateway.lasting.challenges.acceptor()
-                && hello::asks_for_proof(&mut socket).await.ok()?
-            {
-                // RFC 8737 §3: the handshake is the whole conversation.
-                let _ = prepare_tls_stream(&challenged, *socket).ok()?.accept().await;
-                return None;
-            }
-            let (stream, agreed) = shake_hands(*socket, &doorway).await?;
-            let is_http2 = agreed.is_http2 || !protocols.http1;
-            (Transport::Tls(stream), Some(agreed), is_http2)
-        } else {
-            let is_http2 = match (protocols.http1, protocols.http2) {
-                (true, true) => preface::is_http2(&mut socket).await.ok()?,
-                (_, http2) => http2,
-            };
-            (Transport::Plain(socket), None, is_http2)
-        };
-        let protocol = is_http2.then_some(ALPN::H2);
-        Wire::new(transport, protocol, Arc::new(Connection { peer, client, doorway, agreed })).ok()
-    }
-}
-
 /// Who the client is, by the PROXY protocol if the listener speaks it. `None` closes the connection.
 async fn introduced(socket: &mut Socket, peer: SocketAddr, is_trusted: bool, doorway: &Doorway) -> Option<SocketAddr> {
     let mode = doorway.listener.proxy_protocol;
     let client = match (mode, is_trusted) {
         (ProxyProtocol::Off, _) | (ProxyProtocol::Optional, false) => return Some(peer),
         (ProxyProtocol::Required, false) => Err(io::ErrorKind::PermissionDenied.into()),
-        (_, true) => match proxy_protocol::read(socket).await {
-            Ok(Introduction::None) if mode == ProxyProtocol::Required => Err(io::ErrorKind::InvalidData.into()),
-            Ok(Introduction::None | Introduction::Client(None)) => Ok(peer),
-            Ok(Introduction::Client(Some(client))) => Ok(client),
-            Err(error) => Err(error),
-        },
+        (_, true) => {
+            match timeout(HANDSHAKE, proxy_protocol::read(socket)).await.unwrap_or(Err(io::ErrorKind::TimedOut.into())) {
+                Ok(Introduction::None) if mode == ProxyProtocol::Required => Err(io::ErrorKind::InvalidData.into()),
+                Ok(Introduction::None | Introduction::Client(None)) => Ok(peer),
+                Ok(Introduction::Client(Some(client))) => Ok(client),
+                Err(error) => Err(error),
+            }
+        }
     };
     client
         .inspect_err(|error: &io::Error| {
@@ -134,8 +142,7 @@ async fn introduced(socket: &mut Socket, peer: SocketAddr, is_trusted: bool, doo
         .ok()
 }
 
-async fn shake_hands(socket: Socket, doorway: &Doorway) -> Option<(SslStream<Socket>, Agreed)> {
-    let acceptor = doorway.acceptor.as_ref()?;
+async fn shake_hands(socket: Socket, acceptor: &Acceptor, doorway: &Doorway) -> Option<(SslStream<Socket>, Agreed)> {
     let began = clock::steady();
     let mut stream = prepare_tls_stream(acceptor.ssl(), socket).ok()?;
     let result = stream.accept().await.map_err(|error| {
@@ -156,10 +163,13 @@ impl ServerApp for Door {
         let socket = stream.into_any().downcast::<Socket>().ok()?;
         let wire = self.admit(socket).await?;
         // Runs all requests of the connection, so there is nothing to hand back.
-        self.proxy.process_new(wire, shutdown).await
+        self.proxy.process_new(Tether::around(wire), shutdown).await
     }
 
+    /// The listeners are closed. After an upgrade idle connections are kept a moment longer, so that their clients are told with the
+    /// next answer instead of finding them closed.
     async fn cleanup(&self) {
+        let _ = self.gateway.closing().wait_for(|closing| *closing).await;
         self.proxy.cleanup().await;
     }
 }
