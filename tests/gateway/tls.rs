@@ -415,3 +415,40 @@ tests:
     let (code, said) = tollgate(&["explain", "GET /", "--connection", r#"{"tls":true}"#]);
     assert!(code == Some(2) && said.contains("--connection"), "{said}");
 }
+
+#[test]
+fn a_resumed_session_still_shows_who_the_client_is() {
+    let (upstream, authority, clients) = (Upstream::named("main"), Authority::new("ca"), Authority::new("clients"));
+    let gateway = encrypted(&upstream, &authority)
+        .file("clients.pem", &clients.pem())
+        .certificate("client", &clients.client("worker"))
+        .rule("certificate", READS)
+        .listener(&REQUIRED.replace("required", "optional"))
+        .start();
+    let at = |name: &str| gateway.path(name).display().to_string();
+    let (certificate, key, session) = (at("client.pem"), at("client.key"), at("session"));
+    let own = ["-cert", &certificate, "-key", &key];
+    for version in ["-tls1_2", "-tls1_3"] {
+        let ask = |more: &[&str]| {
+            let mut child = Command::new("openssl")
+                .args(["s_client", "-connect", &gateway.address().to_string(), "-servername", "a.example", version, "-ign_eof"])
+                .args(more)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            child.stdin.take().unwrap().write_all(b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n").unwrap();
+            String::from_utf8_lossy(&child.wait_with_output().unwrap().stdout).into_owned()
+        };
+        let first = ask(&[own.as_slice(), &["-sess_out", &session]].concat());
+        assert!(first.contains("HTTP/1.1 200"), "{first}");
+        let second = ask(&["-sess_in", &session]);
+        assert!(second.contains("Reused, ") && second.contains("HTTP/1.1 200"), "{version}: {second}");
+        assert!(upstream.last().contains("x-subject: CN=worker"), "{}", upstream.last());
+        let anonymous = ask(&["-sess_out", &session]);
+        assert!(anonymous.contains("HTTP/1.1 403"), "{anonymous}");
+        let again = ask(&["-sess_in", &session]);
+        assert!(again.contains("Reused, ") && again.contains("HTTP/1.1 403"), "{version}: {again}");
+    }
+}
