@@ -33,7 +33,7 @@ const LAYERS: [(&str, u8); 15] = [
 ];
 
 /// One dependency, one home.
-const HOMES: [(&str, &[&str]); 12] = [
+const HOMES: [(&str, &[&str]); 13] = [
     ("pingora", &["proxy/", "admin/", "server/"]),
     ("rhai", &["rules/"]),
     ("jsonwebtoken", &["identity/", "demo/"]),
@@ -44,6 +44,7 @@ const HOMES: [(&str, &[&str]); 12] = [
     ("rusqlite", &["billing/"]),
     ("reqwest", &["identity/issuer", "demo/"]),
     ("hyper", &["demo/"]),
+    ("brotli", &["proxy/compress"]),
     ("clap", &["cli/"]),
     ("tracing_subscriber", &["cli/"]),
 ];

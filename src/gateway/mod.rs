@@ -22,6 +22,7 @@ pub use lasting::Lasting;
 pub use live::{FailedReload, Gateway};
 pub use permit::{Permit, UpstreamEntry};
 pub use report::Faults;
+pub use route::MirrorEntry;
 pub use settle::{owed, settle};
 pub use settler::{Settlement, Settler};
 pub use snapshot::{Identification, RouteEntry, Snapshot};

@@ -4,12 +4,14 @@
 //! `docs/metrics.md`, and a test compares that page with what a running gateway exposes.
 
 mod meters;
+mod mirrors;
 mod registry;
 mod requests;
 mod rules;
 mod upstreams;
 
 pub use meters::MeterHandles;
+pub use mirrors::{MirrorHandles, Mirrored};
 pub use registry::{Metrics, Observed};
 pub use requests::RouteHandles;
 pub use rules::RuleHandles;

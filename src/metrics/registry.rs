@@ -22,6 +22,7 @@ pub struct Metrics {
     pub(super) upstream_seconds: HistogramVec,
     pub(super) upstream_errors: IntCounterVec,
     pub(super) upstream_retries: IntCounterVec,
+    pub(super) mirrored: IntCounterVec,
     pub(super) rule_evaluations: IntCounterVec,
     pub(super) rule_seconds: HistogramVec,
     pub(super) rule_actions: IntCounterVec,
@@ -116,6 +117,11 @@ impl Metrics {
                 &["upstream", "reason"],
             )?,
             upstream_retries: declare.counters("upstream_retries_total", "Attempts after the first.", &["upstream"])?,
+            mirrored: declare.counters(
+                "mirrored_requests_total",
+                "Copies for a mirror, by what became of them.",
+                &["route", "upstream", "result"],
+            )?,
             rule_evaluations: declare.counters(
                 "rule_evaluations_total",
                 "Hooks run, by how they ended.",

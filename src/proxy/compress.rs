@@ -1,12 +1,15 @@
 //! Which answers are compressed and how. Pingora's encoders do the work; its module would not do for the rest: it takes the first
 //! coding of `Accept-Encoding` whatever its weight, compresses what says `no-transform`, and runs for every chunk of every route.
 
+use std::io::Write;
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 use pingora::http::ResponseHeader;
-use pingora::prelude::Result;
-use pingora::protocols::http::compression::{Algorithm, Encode};
+use pingora::prelude::{OrErr, Result};
+use pingora::protocols::http::compression::{Algorithm, COMPRESSION_ERROR, Encode};
 
 use super::cors::vary;
 use crate::model::settings::{Coding, Compression};
@@ -50,8 +53,29 @@ fn encoder(coding: Coding) -> Option<Box<dyn Encode + Send + Sync>> {
     // Levels at which a core still fills a fast line.
     match coding {
         Coding::Gzip => Algorithm::Gzip.compressor(5),
-        Coding::Brotli => Algorithm::Brotli.compressor(4),
+        Coding::Brotli => Some(Box::new(Brotli(Some(brotli::CompressorWriter::new(Vec::new(), 4096, 4, 19))))),
         Coding::Zstd => Algorithm::Zstd.compressor(3),
+    }
+}
+
+/// Pingora's own brotli encoder flushes at the end and never finishes: what it sends is cut off by one byte, which browsers forgive
+/// and other clients do not.
+struct Brotli(Option<brotli::CompressorWriter<Vec<u8>>>);
+
+impl Encode for Brotli {
+    fn encode(&mut self, input: &[u8], end: bool) -> Result<Bytes> {
+        let Some(mut writer) = self.0.take() else { return Ok(Bytes::new()) };
+        writer.write_all(input).or_err(COMPRESSION_ERROR, "brotli")?;
+        if end {
+            return Ok(writer.into_inner().into());
+        }
+        let made = std::mem::take(writer.get_mut());
+        self.0 = Some(writer);
+        Ok(made.into())
+    }
+
+    fn stat(&self) -> (&'static str, usize, usize, Duration) {
+        ("brotli", 0, 0, Duration::ZERO)
     }
 }
 

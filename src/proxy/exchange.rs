@@ -5,7 +5,7 @@ use http::HeaderMap;
 use pingora::prelude::{Error, Session};
 
 use super::compress::Encoder;
-use super::fault;
+use super::{fault, mirror};
 use crate::gateway::{Gateway, Permit, Settlement, Snapshot, Trail, clock};
 use crate::model::{Decision, Ending, Facts, Moment, Name, Outcome, OutcomeKind, ResponseFacts};
 use crate::traffic::Tried;
@@ -24,6 +24,10 @@ pub struct Exchange {
     pub(super) reviewed: Option<Decision>,
     /// Compresses the answer, if that was agreed upon.
     pub(super) encoder: Option<Encoder>,
+    /// The copy for the route's mirror, until its body is whole.
+    pub(super) copy: Option<Box<mirror::Draft>>,
+    /// Whether it was decided about a copy.
+    pub(super) is_mirrored: bool,
     /// The attempts to reach a server.
     pub(super) attempts: Attempts,
     status: u16,
@@ -63,6 +67,8 @@ impl Exchange {
             ending: None,
             reviewed: None,
             encoder: None,
+            copy: None,
+            is_mirrored: false,
             attempts: Attempts::default(),
             status: 0,
             headers: HeaderMap::new(),

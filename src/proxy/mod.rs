@@ -8,6 +8,7 @@ mod forward;
 mod framing;
 mod intake;
 pub mod listen;
+mod mirror;
 mod pages;
 mod reply;
 
@@ -26,12 +27,12 @@ pub use exchange::Exchange;
 use crate::gateway::{Gateway, judge};
 
 /// The gateway as pingora sees it.
-pub struct Front(Arc<Gateway>);
+pub struct Front(Arc<Gateway>, Arc<mirror::Mirrors>);
 
 impl Front {
     /// Puts the gateway behind pingora.
     pub fn new(gateway: Arc<Gateway>) -> Self {
-        Self(gateway)
+        Self(gateway, Arc::new(mirror::Mirrors::new()))
     }
 }
 
@@ -89,16 +90,19 @@ impl ProxyHttp for Front {
         request: &mut RequestHeader,
         exchange: &mut Self::CTX,
     ) -> Result<()> {
-        forward::shape_request(session, request, exchange)
+        forward::shape_request(session, request, exchange)?;
+        self.1.begin(session, request, exchange);
+        Ok(())
     }
 
     async fn request_body_filter(
         &self,
         _: &mut Session,
         body: &mut Option<Bytes>,
-        _: bool,
+        is_last: bool,
         exchange: &mut Self::CTX,
     ) -> Result<()> {
+        self.1.collect(body.as_ref(), is_last, exchange);
         exchange.received(body.as_ref().map_or(0, Bytes::len));
         Ok(())
     }

@@ -14,9 +14,14 @@ mod support;
 
 mod attacks;
 mod billing;
+mod compression;
+mod cors;
 mod identity;
 mod life;
+mod mirroring;
 mod observing;
+mod pages;
+mod rewriting;
 mod routing;
 mod rules;
 mod throttling;

@@ -5,7 +5,7 @@ mod gateway;
 mod upstream;
 
 pub use client::{Reply, ask, get, send};
-pub use gateway::{Setup, mint};
+pub use gateway::{Gateway, Setup, mint};
 pub use upstream::{Upstream, answer};
 
 use std::net::TcpListener;
