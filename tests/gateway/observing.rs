@@ -40,7 +40,14 @@ fn metrics_pass_promtool_and_their_labels_stay_bounded() {
 fn every_metric_is_documented_and_every_documented_one_exists() {
     let upstream = Upstream::named("main");
     let rule = "fn on_request(claims) { throttle(claims.org, 1000, \"1m\"); meter(\"calls\"); }";
-    let gateway = Setup::to(upstream.address()).rule("limits", rule).billed().start();
+    let mirrored = "  - name: mirrored\n    match: { path: /mirrored }\n    auth: none\n    upstream: main\n    mirror: { upstream: main }\n";
+    let gateway = Setup::new()
+        .upstream("main", &[upstream.address()])
+        .route_text(mirrored)
+        .route("all", "/**", "required", "main")
+        .rule("limits", rule)
+        .billed()
+        .start();
     assert_eq!(gateway.get_as("/", &MintRequest::of("acme", "pro")).status, 200);
     gateway.expect_metric("tollgate_http_requests_total{code=\"200\",method=\"GET\",outcome=\"proxied\",route=\"all\"}", 1.0);
     let exposed = gateway.admin("/metrics").unwrap().body;
