@@ -4,6 +4,7 @@
 //! Nothing here knows pingora: the proxy, `tollgate explain` and `tollgate test` call the same two functions.
 
 mod access_log;
+mod body;
 pub mod clock;
 mod judge;
 mod lasting;
@@ -17,6 +18,7 @@ mod snapshot;
 mod trail;
 
 pub use access_log::AccessLog;
+pub use body::BodySource;
 pub use judge::judge;
 pub use lasting::Lasting;
 pub use live::{FailedReload, Gateway};

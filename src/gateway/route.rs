@@ -51,6 +51,11 @@ impl RouteEntry {
         self.detours.mirror.as_ref()
     }
 
+    /// How much of a body its rules may read.
+    pub(super) fn rule_body(&self) -> Option<usize> {
+        self.route.rule_body
+    }
+
     /// What a route says before anybody is asked for a token: barred addresses, preflights (which carry none), maintenance.
     pub(super) fn admits(&self, facts: &Facts) -> Result<(), Ending> {
         let gate = &self.route.gate;

@@ -74,6 +74,8 @@ pub enum Malformed {
     Expectation,
     /// A method that is not let through.
     Method,
+    /// A body that rules must read before anything else happens, and that did not come in time.
+    BodyTimeout,
     /// Target over 8 KiB.
     TargetTooLong,
     /// Over 100 headers, 16 KiB for one or 32 KiB in all.
@@ -115,6 +117,7 @@ impl Malformed {
     const fn status(self) -> u16 {
         match self {
             Self::Method => 405,
+            Self::BodyTimeout => 408,
             Self::TargetTooLong => 414,
             Self::Expectation => 417,
             Self::HeadersTooLarge => 431,
@@ -132,6 +135,7 @@ impl Malformed {
             Self::Framing => "ambiguous_framing",
             Self::Expectation => "unknown_expectation",
             Self::Method => "method_not_allowed",
+            Self::BodyTimeout => "body_timeout",
             Self::TargetTooLong => "target_too_long",
             Self::HeadersTooLarge => "headers_too_large",
         }

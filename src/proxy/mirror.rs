@@ -1,16 +1,16 @@
 //! Copies of requests for another upstream. The original never waits for one: a copy is put together beside it, goes out on a task
 //! of its own, and is dropped when too many are under way.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header;
 use pingora::connectors::http::Connector;
 use pingora::http::RequestHeader;
-use pingora::prelude::{HttpPeer, Result, Session};
+use pingora::prelude::{HttpPeer, OrErr, Result, Session};
 use pingora::{Error, ErrorType};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 
 use super::Exchange;
 use crate::gateway::MirrorEntry;
@@ -27,7 +27,7 @@ const ANSWER: usize = 1 << 20;
 /// Sends copies.
 pub(super) struct Mirrors {
     /// Made when the first copy is sent: most gateways have no mirror.
-    connector: OnceLock<Connector<()>>,
+    connector: OnceCell<Connector<()>>,
     room: Arc<Semaphore>,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct Draft {
 
 impl Mirrors {
     pub(super) fn new() -> Self {
-        Self { connector: OnceLock::new(), room: Arc::new(Semaphore::new(UNDER_WAY)) }
+        Self { connector: OnceCell::new(), room: Arc::new(Semaphore::new(UNDER_WAY)) }
     }
 
     /// Begins a copy of a request as the upstream gets it, if its route has a mirror and its turn has come. A later attempt to send
@@ -119,7 +119,9 @@ impl Mirrors {
         } else {
             head.insert_header(header::CONTENT_LENGTH, body.len())?;
         }
-        let connector = self.connector.get_or_init(|| Connector::new(None));
+        // It reads the certificates of the system, which takes a while: not on a thread that serves requests.
+        let make = || tokio::task::spawn_blocking(|| Connector::new(None));
+        let connector = self.connector.get_or_try_init(make).await.or_err(ErrorType::InternalError, "making a connector")?;
         let (mut session, _) = connector.get_http_session(&peer).await?;
         session.set_read_timeout(Some(timeouts.read));
         session.set_write_timeout(Some(timeouts.write));

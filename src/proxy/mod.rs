@@ -1,5 +1,6 @@
 //! Pingora's hooks, one line each: everything they decide is decided elsewhere.
 
+mod body;
 mod compress;
 mod cors;
 mod exchange;
@@ -58,7 +59,7 @@ impl ProxyHttp for Front {
         if let Err(malformed) = verdict {
             return reply::send(session, exchange, malformed.into()).await.map(|()| true);
         }
-        match judge(&started.snapshot, &self.0.lasting, started.trail).await {
+        match judge(&started.snapshot, &self.0.lasting, started.trail, &mut body::Wire(session)).await {
             Ok(permit) => exchange.permit(permit),
             Err(ending) => return reply::send(session, exchange, ending).await.map(|()| true),
         }

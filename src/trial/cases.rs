@@ -29,6 +29,9 @@ pub(super) struct Case {
     /// Request headers.
     #[serde(default)]
     pub(super) headers: BTreeMap<String, String>,
+    /// The request's body, for routes with `rule_body`.
+    #[serde(default)]
+    pub(super) body: String,
     /// Who connects.
     pub(super) client_ip: Option<IpAddr>,
     /// When: an RFC 3339 instant.

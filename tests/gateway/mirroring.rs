@@ -77,12 +77,8 @@ fn only_so_many_copies_are_under_way() {
         let _ = asleep.lock().unwrap().recv();
         None
     });
-    let gateway = Setup::new()
-        .upstream("main", &[main.address()])
-        .with("")
-        .upstream("shadow", &[shadow.address()])
-        .route_text(&route(""))
-        .start();
+    let gateway =
+        Setup::new().upstream("main", &[main.address()]).upstream("shadow", &[shadow.address()]).route_text(&route("")).start();
     wait_for("a full house", || {
         for _ in 0..50 {
             assert_eq!(gateway.get("/api/x").status, 200);

@@ -132,6 +132,7 @@ fn draft<'a>(section: &Section<'a>, known: &Known<'_>) -> Draft<'a> {
     let compression = of_upstream("compress").and_then(compress::lower);
     let mirror = of_upstream("mirror").and_then(|field| mirror::lower(field, known.upstreams));
     let body_size = section.optional("body_size").and_then(|field| field.bytes(0..=1 << 40));
+    let rule_body = section.optional("rule_body").and_then(|field| field.bytes(1..=64 << 10));
     let gate = gate::lower(section, known.maintenance.as_ref());
     let cors = section.optional("cors").and_then(cors::lower);
     let security_headers = section.optional("security_headers").and_then(security::lower);
@@ -149,7 +150,7 @@ fn draft<'a>(section: &Section<'a>, known: &Known<'_>) -> Draft<'a> {
             gate,
             cors,
             body_size,
-            rule_body: None,
+            rule_body: count(rule_body),
             rewrite,
             request_headers: request_headers.unwrap_or_default(),
             response_headers: response_headers.unwrap_or_default(),
