@@ -14,6 +14,7 @@ mod support;
 
 mod attacks;
 mod billing;
+mod bodies;
 mod compression;
 mod cors;
 mod identity;
@@ -21,6 +22,7 @@ mod life;
 mod mirroring;
 mod observing;
 mod pages;
+mod rehearsing;
 mod rewriting;
 mod routing;
 mod rules;

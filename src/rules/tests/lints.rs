@@ -57,6 +57,7 @@ fn helper(request) { request.pth }
 #[test]
 fn every_error_has_its_code() {
     for (hook, statements, expected) in [
+        ("on_request", "if request.body == () { deny(\"x\"); }", vec![]),
         ("on_request", "rewrite_path(\"v2\");", vec!["rule::wrong-literal `v2` is no path: it begins with `/`"]),
         ("on_request", "rewrite_pth(\"/v2\");", vec!["rule::unknown-function there is no function `rewrite_pth`"]),
         (
@@ -341,4 +342,15 @@ fn all_problems_of_all_files_are_told_at_once() {
             "rule::unknown-variable",
         ]
     );
+}
+
+#[test]
+fn a_body_is_read_on_routes_that_say_so() {
+    let mut files =
+        Files::new().rule("test", "fn on_request(request) { if request.body == \"x\" || request.json == 1 { deny(\"x\"); } }");
+    assert_eq!(files.problems().len(), 0);
+    files.vocabulary.read_bodies.clear();
+    let lines: Vec<_> = files.problems().iter().map(line_of).collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].contains("rule::unread-body no route lets rules read bodies: `request.body` is always ()"), "{lines:?}");
 }
