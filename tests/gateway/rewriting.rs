@@ -242,3 +242,16 @@ fn security_headers_are_on_every_answer_and_override_nobody() {
     let strict = gateway.get("/strict");
     assert_eq!((strict.header("x-frame-options"), strict.header("permissions-policy")), (Some("DENY"), None));
 }
+
+#[test]
+fn a_fixed_answer_can_come_from_a_file_that_is_read_again() {
+    let upstream = Upstream::named("main");
+    let gateway = Setup::new().upstream("main", &[upstream.address()]).route("all", "/**", "none", "main").start();
+    gateway.write("page.html", "<p>one</p>\n");
+    let answer = "    respond: { content_type: text/html, body: \"${file:page.html}\" }\n";
+    gateway.write("config.yaml", &gateway.config().replace("    upstream: main\n", answer));
+    crate::support::wait_for("the file", || gateway.get("/").body == "<p>one</p>");
+    gateway.write("page.html", "<p>two</p>");
+    crate::support::wait_for("the other file", || gateway.get("/").body == "<p>two</p>");
+    assert_eq!(gateway.get("/").header("content-type"), Some("text/html"));
+}
