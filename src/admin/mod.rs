@@ -2,6 +2,7 @@
 
 mod observe;
 mod status;
+mod upstreams;
 
 use std::sync::Arc;
 

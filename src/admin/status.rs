@@ -1,7 +1,9 @@
 use serde_json::{Value, json};
 
+use super::upstreams;
 use crate::gateway::{Gateway, clock};
 use crate::model::Moment;
+use crate::model::settings::{Certificate, Listener};
 
 /// What runs now, for people and for `tollgate status`: no secret, no customer.
 pub(super) fn status(gateway: &Gateway) -> Vec<u8> {
@@ -11,19 +13,23 @@ pub(super) fn status(gateway: &Gateway) -> Vec<u8> {
     let last_reload = gateway
         .last_failure()
         .map_or(Value::Null, |failure| json!({ "result": "failure", "at": instant(failure.at), "problems": failure.problems }));
+    let protection = &lasting.metrics.protection;
+    let [refused, cut, shed] = protection.totals();
     let document = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "now": instant(clock::now()),
         "ready": gateway.is_ready(),
         "draining": gateway.is_draining(),
         "requests_in_flight": gateway.in_flight(),
+        "requests_shed": shed,
+        "connections": { "open": protection.connections(), "refused": refused, "cut": cut },
         "config": {
             "loaded_at": instant(snapshot.loaded_at),
             "config_sha256": config.config_sha256,
             "rules_sha256": config.rules_sha256,
             "failed_reload": last_reload,
         },
-        "listeners": config.listeners.iter().map(|listener| listener.address.to_string()).collect::<Vec<_>>(),
+        "listeners": config.listeners.iter().map(listener).collect::<Vec<_>>(),
         "routes": config.routes.iter().map(|route| &*route.name).collect::<Vec<_>>(),
         "issuers": lasting.keys.status().into_iter().map(|ring| json!({
             "name": &*ring.name,
@@ -33,10 +39,7 @@ pub(super) fn status(gateway: &Gateway) -> Vec<u8> {
             "stale": ring.stale,
             "last_error": ring.last_error,
         })).collect::<Vec<_>>(),
-        "upstreams": config.upstreams.iter().map(|upstream| json!({
-            "name": &*upstream.name,
-            "servers": upstream.servers.iter().map(|server| &*server.authority).collect::<Vec<_>>(),
-        })).collect::<Vec<_>>(),
+        "upstreams": upstreams::status(gateway),
         "rules": snapshot.rules.rules().iter().map(|card| json!({
             "name": &*card.name,
             "file": &*card.file,
@@ -60,6 +63,20 @@ pub(super) fn status(gateway: &Gateway) -> Vec<u8> {
     let mut text = serde_json::to_vec_pretty(&document).unwrap_or_default();
     text.push(b'\n');
     text
+}
+
+fn listener(listener: &Listener) -> Value {
+    let mut protocols = Vec::new();
+    protocols.extend(listener.protocols.http1.then_some("http1"));
+    protocols.extend(listener.protocols.http2.then_some("http2"));
+    let certificates = listener.tls.as_ref().map(|tls| {
+        let entry = |certificate: &Certificate| {
+            let end = Moment::new(certificate.not_after, std::time::Duration::ZERO);
+            json!({ "names": certificate.names, "not_after": instant(end) })
+        };
+        tls.certificates.iter().map(entry).collect::<Vec<_>>()
+    });
+    json!({ "address": listener.address.to_string(), "protocols": protocols, "certificates": certificates })
 }
 
 fn instant(moment: Moment) -> String {

@@ -6,6 +6,7 @@
 mod access_log;
 mod body;
 pub mod clock;
+mod doors;
 mod judge;
 mod lasting;
 mod live;
@@ -19,6 +20,7 @@ mod trail;
 
 pub use access_log::AccessLog;
 pub use body::BodySource;
+pub use doors::{Doors, Doorway};
 pub use judge::judge;
 pub use lasting::Lasting;
 pub use live::{FailedReload, Gateway};

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use super::permit::UpstreamEntry;
 use super::route::Detours;
-use super::{Lasting, clock};
+use super::{Doors, Lasting, clock};
 use crate::identity::Identifier;
 use crate::metrics::{MeterHandles, RouteHandles, RuleHandles};
 use crate::model::settings::{Auth, Config, Route, RouteDefault};
@@ -19,6 +19,8 @@ pub struct Snapshot {
     pub loaded_at: Moment,
     /// The compiled rules.
     pub rules: RuleBook,
+    /// Where connections come in.
+    pub doors: Doors,
     /// In the order of the rule book.
     pub rule_handles: Vec<RuleHandles>,
     /// The meters that `meter()` may name.
@@ -77,6 +79,13 @@ impl Snapshot {
                 Err(error) => problems.push(Problem::error("config::meter-metric", format!("meter `{}`: {error}", meter.name))),
             }
         }
+        let doors = match Doors::compile(&config.listeners, before.map(|before| &before.doors), metrics) {
+            Ok(doors) => doors,
+            Err(problem) => {
+                problems.push(problem);
+                return (Err(()), problems);
+            }
+        };
         if problems.iter().any(|problem| problem.severity == Severity::Error) {
             return (Err(()), problems);
         }
@@ -93,7 +102,7 @@ impl Snapshot {
                 Identification::Tokens(Arc::new(Identifier::new(&config.identity, &lasting.keys)))
             }
         };
-        lasting.pools.follow(&config.upstreams);
+        lasting.pools.follow(&config.upstreams, clock::steady());
         lasting.throttling.set_max_keys(config.throttling.max_keys);
 
         let entry = |pool: &Arc<crate::traffic::Pool>| {
@@ -116,6 +125,7 @@ impl Snapshot {
         let snapshot = Self {
             loaded_at: clock::now(),
             rules,
+            doors,
             rule_handles,
             meters,
             unrouted: metrics.route(&Name::from("")),

@@ -5,7 +5,9 @@ use prometheus::{
     TextEncoder,
 };
 
-use super::{OWN_SECONDS, REQUEST_SECONDS};
+use super::listeners::ListenerSeries;
+use super::upstreams::{UpstreamGauges, UpstreamObserved};
+use super::{OWN_SECONDS, Protection, REQUEST_SECONDS};
 use crate::model::{Name, TokenFault};
 
 /// All metrics of one gateway. Each has its own registry: a process-wide one could not be tested twice.
@@ -23,17 +25,22 @@ pub struct Metrics {
     pub(super) upstream_errors: IntCounterVec,
     pub(super) upstream_retries: IntCounterVec,
     pub(super) mirrored: IntCounterVec,
+    pub(super) websockets: IntGaugeVec,
+    pub(super) websockets_closed: IntCounterVec,
     pub(super) rule_evaluations: IntCounterVec,
     pub(super) rule_seconds: HistogramVec,
     pub(super) rule_actions: IntCounterVec,
     pub(super) throttle_decisions: IntCounterVec,
     pub(super) overflow: IntCounterVec,
+    pub(super) listeners: ListenerSeries,
     tokens_valid: IntCounter,
     tokens_refused: Vec<(TokenFault, IntCounter)>,
     reloads: IntCounterVec,
     reload_successful: IntGauge,
     reload_success_timestamp: Gauge,
     config_info: IntGaugeVec,
+    /// Connections, and what was refused early.
+    pub protection: Protection,
     observed: ObservedHandles,
 }
 
@@ -60,6 +67,8 @@ pub struct Observed {
     pub access_log_dropped: u64,
     /// Upstream, server, and whether its address is known.
     pub servers: Vec<(Name, Name, bool)>,
+    /// Per upstream, with what is known of each server.
+    pub upstreams: Vec<UpstreamObserved>,
 }
 
 #[derive(Debug)]
@@ -75,6 +84,7 @@ struct ObservedHandles {
     usage_last_success: Gauge,
     access_log_dropped: IntCounter,
     server_resolved: IntGaugeVec,
+    upstreams: UpstreamGauges,
 }
 
 impl Metrics {
@@ -122,6 +132,12 @@ impl Metrics {
                 "Copies for a mirror, by what became of them.",
                 &["route", "upstream", "result"],
             )?,
+            websockets: declare.gauges("websockets", "WebSockets that are open.", &["route"])?,
+            websockets_closed: declare.counters(
+                "websockets_closed_total",
+                "WebSockets by how they ended.",
+                &["route", "reason"],
+            )?,
             rule_evaluations: declare.counters(
                 "rule_evaluations_total",
                 "Hooks run, by how they ended.",
@@ -135,6 +151,7 @@ impl Metrics {
                 "Increments folded into _other because a metric has too many series.",
                 &["metric"],
             )?,
+            listeners: ListenerSeries::declare(&declare)?,
             tokens_valid: tokens.with_label_values(&["valid"]),
             tokens_refused: TokenFault::ALL.map(|fault| (fault, tokens.with_label_values(&[fault.label()]))).into(),
             reloads: declare.counters("config_reloads_total", "Attempts to load a configuration.", &["result"])?,
@@ -146,6 +163,7 @@ impl Metrics {
                 "The configuration and rules in use, by their hashes.",
                 &["config_sha256", "rules_sha256"],
             )?,
+            protection: Protection::declare(&declare)?,
             observed: ObservedHandles::declare(&declare)?,
             registry,
         };
@@ -207,6 +225,35 @@ fn declare_build(registry: &Registry) -> Result<IntGauge, prometheus::Error> {
     Ok(gauge)
 }
 
+impl ListenerSeries {
+    fn declare(declare: &Declare<'_>) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            connections: declare.counters("connections_total", "Connections accepted.", &["listener"])?,
+            handshakes: declare.counters(
+                "tls_handshakes_total",
+                "TLS handshakes, by how they ended.",
+                &["listener", "result"],
+            )?,
+            handshake_seconds: declare.histograms(
+                "tls_handshake_duration_seconds",
+                "Of TLS handshakes that worked, the network's share included.",
+                &["listener"],
+                REQUEST_SECONDS,
+            )?,
+            certificate_expiry: declare.floats(
+                "tls_certificate_expiry_timestamp_seconds",
+                "When a certificate in use ends.",
+                &["listener", "name"],
+            )?,
+            proxy_headers: declare.counters(
+                "proxy_protocol_refusals_total",
+                "Connections closed because no trusted proxy introduced them properly.",
+                &["listener"],
+            )?,
+        })
+    }
+}
+
 impl ObservedHandles {
     fn declare(declare: &Declare<'_>) -> Result<Self, prometheus::Error> {
         Ok(Self {
@@ -229,6 +276,7 @@ impl ObservedHandles {
                 "Whether a server's address is known.",
                 &["upstream", "server"],
             )?,
+            upstreams: UpstreamGauges::declare(declare)?,
         })
     }
 
@@ -247,6 +295,7 @@ impl ObservedHandles {
         self.usage_pending.set(signed(now.usage_pending));
         self.usage_last_success.set(now.usage_last_success);
         catch_up(&self.access_log_dropped, now.access_log_dropped);
+        self.upstreams.set(&now.upstreams);
         self.server_resolved.reset();
         for (upstream, server, known) in &now.servers {
             self.server_resolved.with_label_values(&[upstream, server]).set(i64::from(*known));
@@ -255,16 +304,16 @@ impl ObservedHandles {
 }
 
 /// Counters that are kept elsewhere only ever grow; two scrapes at once may race, and a counter must not count twice.
-fn catch_up(counter: &IntCounter, total: u64) {
+pub(super) fn catch_up(counter: &IntCounter, total: u64) {
     counter.inc_by(total.saturating_sub(counter.get()));
 }
 
-fn signed(value: u64) -> i64 {
+pub(super) fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 /// Registers what it makes, under the one prefix.
-struct Declare<'a>(&'a Registry);
+pub(super) struct Declare<'a>(&'a Registry);
 
 impl Declare<'_> {
     fn opts(name: &str, help: &str) -> Opts {
@@ -276,7 +325,7 @@ impl Declare<'_> {
         Ok(collector)
     }
 
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+    pub(super) fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
         self.add(IntCounterVec::new(Self::opts(name, help), labels)?)
     }
 
@@ -284,11 +333,11 @@ impl Declare<'_> {
         self.add(IntCounter::with_opts(Self::opts(name, help))?)
     }
 
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+    pub(super) fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
         self.add(IntGaugeVec::new(Self::opts(name, help), labels)?)
     }
 
-    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+    pub(super) fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
         self.add(IntGauge::with_opts(Self::opts(name, help))?)
     }
 

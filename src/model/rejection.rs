@@ -38,6 +38,8 @@ pub enum Rejection {
     LedgerUnavailable,
     /// The upstream did not answer properly.
     Upstream(UpstreamFault),
+    /// More than the gateway can do; nobody looked at the request.
+    Overloaded,
     /// A failure of the gateway itself.
     Internal,
 }
@@ -66,6 +68,8 @@ pub enum Malformed {
     Path,
     /// A header name with `_` or `.`, which some servers read as `-`.
     HeaderName,
+    /// Over a TLS connection to another host, whose certificate is not good for this one.
+    Misdirected,
     /// Two `Authorization` headers.
     TwoAuthorizations,
     /// Framing that two servers may read differently.
@@ -74,12 +78,14 @@ pub enum Malformed {
     Expectation,
     /// A method that is not let through.
     Method,
-    /// A body that rules must read before anything else happens, and that did not come in time.
-    BodyTimeout,
     /// Target over 8 KiB.
     TargetTooLong,
     /// Over 100 headers, 16 KiB for one or 32 KiB in all.
     HeadersTooLarge,
+    /// A body over the route's size.
+    BodyTooLarge,
+    /// A body that comes too slowly.
+    BodyTooSlow,
 }
 
 /// What went wrong with the upstream.
@@ -95,11 +101,13 @@ pub enum UpstreamFault {
     Reset,
     /// No server is left to try.
     NoServer,
+    /// Every server that is up has as many requests as it may.
+    Busy,
 }
 
 impl UpstreamFault {
     /// Every fault, for series that exist from the first scrape.
-    pub const ALL: [Self; 5] = [Self::Connect, Self::Tls, Self::Timeout, Self::Reset, Self::NoServer];
+    pub const ALL: [Self; 6] = [Self::Connect, Self::Tls, Self::Timeout, Self::Reset, Self::NoServer, Self::Busy];
 
     /// The `reason` label of `tollgate_upstream_errors_total`.
     pub const fn label(self) -> &'static str {
@@ -109,6 +117,7 @@ impl UpstreamFault {
             Self::Timeout => "timeout",
             Self::Reset => "reset",
             Self::NoServer => "no_healthy_server",
+            Self::Busy => "upstream_busy",
         }
     }
 }
@@ -117,9 +126,11 @@ impl Malformed {
     const fn status(self) -> u16 {
         match self {
             Self::Method => 405,
-            Self::BodyTimeout => 408,
+            Self::BodyTooSlow => 408,
+            Self::BodyTooLarge => 413,
             Self::TargetTooLong => 414,
             Self::Expectation => 417,
+            Self::Misdirected => 421,
             Self::HeadersTooLarge => 431,
             _ => 400,
         }
@@ -131,13 +142,15 @@ impl Malformed {
             Self::Target => "invalid_target",
             Self::Path => "ambiguous_path",
             Self::HeaderName => "invalid_header_name",
+            Self::Misdirected => "misdirected_request",
             Self::TwoAuthorizations => "several_authorizations",
             Self::Framing => "ambiguous_framing",
             Self::Expectation => "unknown_expectation",
             Self::Method => "method_not_allowed",
-            Self::BodyTimeout => "body_timeout",
             Self::TargetTooLong => "target_too_long",
             Self::HeadersTooLarge => "headers_too_large",
+            Self::BodyTooLarge => "body_too_large",
+            Self::BodyTooSlow => "request_timeout",
         }
     }
 }
@@ -155,8 +168,9 @@ impl Rejection {
             Self::Throttled(_) => 429,
             Self::KeysUnavailable
             | Self::LedgerUnavailable
+            | Self::Overloaded
             | Self::Maintenance { .. }
-            | Self::Upstream(UpstreamFault::NoServer) => 503,
+            | Self::Upstream(UpstreamFault::NoServer | UpstreamFault::Busy) => 503,
             Self::Upstream(UpstreamFault::Timeout) => 504,
             Self::Upstream(_) => 502,
         }
@@ -177,7 +191,9 @@ impl Rejection {
             Self::RuleFailed => "rule_error",
             Self::Throttled(_) => "rate_limited",
             Self::LedgerUnavailable => "billing_unavailable",
+            Self::Overloaded => "overloaded",
             Self::Upstream(UpstreamFault::NoServer) => "no_healthy_server",
+            Self::Upstream(UpstreamFault::Busy) => "upstream_busy",
             Self::Upstream(UpstreamFault::Timeout) => "upstream_timeout",
             Self::Upstream(_) => "upstream_error",
             Self::Internal => "internal_error",
@@ -190,7 +206,9 @@ impl Rejection {
             Self::BadRequest(_) => OutcomeKind::BadRequest,
             Self::NoRoute => OutcomeKind::NoRoute,
             Self::Unauthenticated(_) => OutcomeKind::Unauthenticated,
-            Self::KeysUnavailable | Self::LedgerUnavailable | Self::Maintenance { .. } => OutcomeKind::Unavailable,
+            Self::KeysUnavailable | Self::LedgerUnavailable | Self::Overloaded | Self::Maintenance { .. } => {
+                OutcomeKind::Unavailable
+            }
             Self::Denied { .. } | Self::NotAllowed | Self::IpDenied => OutcomeKind::Denied,
             Self::RuleFailed | Self::Internal => OutcomeKind::RuleError,
             Self::Throttled(_) => OutcomeKind::Throttled,
@@ -205,6 +223,7 @@ impl Rejection {
                 Some((wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1))
             }
             Self::KeysUnavailable | Self::LedgerUnavailable | Self::Upstream(UpstreamFault::NoServer) => Some(5),
+            Self::Overloaded | Self::Upstream(UpstreamFault::Busy) => Some(1),
             _ => None,
         }
     }

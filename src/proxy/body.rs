@@ -43,7 +43,7 @@ impl BodySource for Wire<'_> {
                 Ok(String::from_utf8(body).map_or(Body::NotText, |text| Body::Text(text.into())))
             }
             Ok(_) => Err(Rejection::BadRequest(Malformed::Framing)),
-            Err(_) => Err(Rejection::BadRequest(Malformed::BodyTimeout)),
+            Err(_) => Err(Rejection::BadRequest(Malformed::BodyTooSlow)),
         }
     }
 }

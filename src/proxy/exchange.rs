@@ -4,11 +4,12 @@ use std::time::Duration;
 use http::HeaderMap;
 use pingora::prelude::{Error, Session};
 
+use super::attempts::Attempts;
 use super::compress::Encoder;
-use super::{fault, mirror};
+use super::websocket::Tunnel;
+use super::{fault, guard, mirror};
 use crate::gateway::{Gateway, Permit, Settlement, Snapshot, Trail, clock};
-use crate::model::{Decision, Ending, Facts, Moment, Name, Outcome, OutcomeKind, ResponseFacts};
-use crate::traffic::Tried;
+use crate::model::{Decision, Ending, Facts, Moment, Outcome, OutcomeKind, ResponseFacts};
 
 /// One request and its answer: the state between pingora's hooks.
 ///
@@ -30,23 +31,18 @@ pub struct Exchange {
     pub(super) is_mirrored: bool,
     /// The attempts to reach a server.
     pub(super) attempts: Attempts,
+    /// The WebSocket that it became.
+    pub(super) tunnel: Option<Box<Tunnel>>,
+    /// Whether the connection has something to end it.
+    pub(super) tethered: bool,
+    /// How much of a body may still come.
+    pub(super) allowed: guard::hooks::Allowed,
     status: u16,
     headers: HeaderMap,
     bytes_in: u64,
     bytes_out: u64,
     failure: Option<OutcomeKind>,
     completed: bool,
-}
-
-/// Which servers were tried and how long the last one took.
-#[derive(Debug, Default)]
-pub(super) struct Attempts {
-    pub(super) made: usize,
-    pub(super) tried: Tried,
-    pub(super) server: Option<Name>,
-    pub(super) index: usize,
-    pub(super) began: Duration,
-    pub(super) took: Option<Duration>,
 }
 
 /// What judging needs, borrowed from an exchange.
@@ -70,6 +66,9 @@ impl Exchange {
             copy: None,
             is_mirrored: false,
             attempts: Attempts::default(),
+            tunnel: None,
+            tethered: false,
+            allowed: guard::hooks::Allowed::default(),
             status: 0,
             headers: HeaderMap::new(),
             bytes_in: 0,
@@ -115,6 +114,13 @@ impl Exchange {
         self.ending.as_ref()
     }
 
+    /// Before the process stops, clients are told not to reuse their connections; over HTTP/2 pingora tells them by GOAWAY.
+    pub(super) fn announce_close(&self, session: &mut Session) {
+        if self.gateway.is_announcing() {
+            session.set_keepalive(None);
+        }
+    }
+
     pub(super) fn answered(&mut self, status: u16, headers: HeaderMap) {
         self.status = status;
         self.headers = headers;
@@ -140,7 +146,7 @@ impl Exchange {
             self.status = session.response_written().map_or(0, |response| response.status.as_u16());
         }
         self.completed = error.is_none();
-        if let (Some(error), None) = (error, self.failure) {
+        if let (Some(error), None, None) = (error, self.failure, &self.ending) {
             self.failure = Some(fault::kind(error));
         }
         self.settle();
@@ -169,6 +175,7 @@ impl Exchange {
             bytes_in: self.bytes_in,
             upstream_took: self.attempts.took,
             server: self.attempts.server.take(),
+            attempts: self.attempts.made,
         };
         self.gateway.settler.take(Settlement {
             gateway: Arc::clone(&self.gateway),

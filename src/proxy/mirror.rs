@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header;
+use http::{Uri, Version, header};
 use pingora::connectors::http::Connector;
 use pingora::http::RequestHeader;
-use pingora::prelude::{HttpPeer, OrErr, Result, Session};
-use pingora::{Error, ErrorType};
+use pingora::prelude::{Error, ErrorType, OrErr, Result, Session};
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 
 use super::Exchange;
-use crate::gateway::MirrorEntry;
+use super::forward::Outlet;
+use crate::gateway::{MirrorEntry, clock};
 use crate::metrics::Mirrored;
 use crate::traffic::{Pick, Tried};
 
@@ -104,25 +104,16 @@ impl Mirrors {
 
     async fn deliver(&self, entry: &MirrorEntry, mut head: RequestHeader, body: Bytes) -> Result<()> {
         let pool = &entry.upstream.pool;
-        let Some(Pick { address, .. }) = pool.pick(&mut Tried::default()) else {
-            return Err(Error::new(ErrorType::ConnectError));
-        };
-        let timeouts = pool.timeouts();
-        let mut peer = HttpPeer::new(address, false, String::new());
-        peer.options.total_connection_timeout = Some(timeouts.connect);
-        peer.options.idle_timeout = Some(timeouts.idle);
-        // The copy is whole, so it is framed by its length, however the original was.
-        head.remove_header(&header::TRANSFER_ENCODING);
-        head.remove_header(&header::EXPECT);
-        if body.is_empty() {
-            head.remove_header(&header::CONTENT_LENGTH);
-        } else {
-            head.insert_header(header::CONTENT_LENGTH, body.len())?;
-        }
+        let none = || Error::new(ErrorType::ConnectError);
+        // The ticket keeps the server's place until the answer was read.
+        let Pick { ticket, server } = pool.pick(&mut Tried::default(), None, clock::steady()).map_err(|_| none())?;
+        let peer = Outlet::of(pool).ok_or_else(none)?.peer(ticket.member().address(), server);
         // It reads the certificates of the system, which takes a while: not on a thread that serves requests.
         let make = || tokio::task::spawn_blocking(|| Connector::new(None));
         let connector = self.connector.get_or_try_init(make).await.or_err(ErrorType::InternalError, "making a connector")?;
         let (mut session, _) = connector.get_http_session(&peer).await?;
+        frame(&mut head, &body, session.as_http2().is_some(), peer.is_tls())?;
+        let timeouts = pool.timeouts();
         session.set_read_timeout(Some(timeouts.read));
         session.set_write_timeout(Some(timeouts.write));
         session.write_request_header(Box::new(head)).await?;
@@ -145,4 +136,29 @@ impl Mirrors {
         connector.release_http_session(session, &peer, Some(timeouts.idle)).await;
         Ok(())
     }
+}
+
+/// The copy is whole, so it is framed by its length, however the original was.
+fn frame(head: &mut RequestHeader, body: &Bytes, is_http2: bool, is_tls: bool) -> Result<()> {
+    head.remove_header(&header::TRANSFER_ENCODING);
+    head.remove_header(&header::EXPECT);
+    if body.is_empty() {
+        head.remove_header(&header::CONTENT_LENGTH);
+    } else {
+        head.insert_header(header::CONTENT_LENGTH, body.len())?;
+    }
+    if !is_http2 {
+        head.set_version(Version::HTTP_11);
+        return Ok(());
+    }
+    // RFC 9113 §8.2.2 and §8.3.1.
+    head.remove_header(&header::CONNECTION);
+    let host = head.remove_header(&header::HOST);
+    let authority = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+    let scheme = if is_tls { "https" } else { "http" };
+    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build();
+    head.set_uri(uri.or_err(ErrorType::InvalidHTTPHeader, "the target of a copy")?);
+    head.set_version(Version::HTTP_2);
+    Ok(())
 }

@@ -1,17 +1,23 @@
 //! Pingora's hooks, one line each: everything they decide is decided elsewhere.
 
+mod attempts;
 mod body;
 mod compress;
 mod cors;
+mod door;
 mod exchange;
 mod fault;
 mod forward;
 mod framing;
+mod guard;
 mod intake;
 pub mod listen;
 mod mirror;
 mod pages;
+pub mod probe;
 mod reply;
+mod tether;
+mod websocket;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +27,7 @@ use bytes::Bytes;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::prelude::{Error, HttpPeer, ProxyHttp, Result, Session};
+use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyWarnLogContext};
 
 pub use exchange::Exchange;
@@ -48,26 +55,49 @@ impl ProxyHttp for Front {
     /// None: the default list holds a compression module that is off and still runs for every chunk.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
-    async fn early_request_filter(&self, session: &mut Session, _: &mut Self::CTX) -> Result<()> {
+    async fn early_request_filter(&self, session: &mut Session, exchange: &mut Self::CTX) -> Result<()> {
         listen::limit(session);
+        exchange.announce_close(session);
+        guard::hooks::begin(session, exchange);
         Ok(())
     }
 
     async fn request_filter(&self, session: &mut Session, exchange: &mut Self::CTX) -> Result<bool> {
-        let (facts, verdict) = intake::read(session, exchange.began());
+        if let Some(overloaded) = guard::hooks::shed(session, exchange).await {
+            return reply::send(session, exchange, overloaded).await.map(|()| true);
+        }
+        let (facts, verdict) = intake::read(session, exchange.began(), &exchange.snapshot().config.trusted_proxies);
         let started = exchange.start(facts);
-        if let Err(malformed) = verdict {
-            return reply::send(session, exchange, malformed.into()).await.map(|()| true);
+        if let Err(ending) = verdict {
+            return reply::send(session, exchange, ending).await.map(|()| true);
+        }
+        if let Err(ending) = guard::hooks::admit(session, &started.snapshot, &started.trail.facts()) {
+            return reply::send(session, exchange, ending).await.map(|()| true);
         }
         match judge(&started.snapshot, &self.0.lasting, started.trail, &mut body::Wire(session)).await {
             Ok(permit) => exchange.permit(permit),
             Err(ending) => return reply::send(session, exchange, ending).await.map(|()| true),
         }
+        if let Err(ending) = guard::hooks::measure(session, exchange) {
+            return reply::send(session, exchange, ending).await.map(|()| true);
+        }
         Ok(false)
     }
 
-    async fn upstream_peer(&self, _: &mut Session, exchange: &mut Self::CTX) -> Result<Box<HttpPeer>> {
-        forward::pick(exchange)
+    async fn upstream_peer(&self, session: &mut Session, exchange: &mut Self::CTX) -> Result<Box<HttpPeer>> {
+        forward::pick(exchange).map(|peer| websocket::lift(session, exchange, peer))
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _: &mut Session,
+        _: bool,
+        _: &HttpPeer,
+        _: std::os::fd::RawFd,
+        digest: Option<&Digest>,
+        exchange: &mut Self::CTX,
+    ) -> Result<()> {
+        forward::inspect_connection(digest, exchange)
     }
 
     fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, exchange: &mut Self::CTX, error: Box<Error>) -> Box<Error> {
@@ -98,18 +128,39 @@ impl ProxyHttp for Front {
 
     async fn request_body_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
-        is_last: bool,
+        is_end: bool,
         exchange: &mut Self::CTX,
     ) -> Result<()> {
-        self.1.collect(body.as_ref(), is_last, exchange);
-        exchange.received(body.as_ref().map_or(0, Bytes::len));
-        Ok(())
+        self.1.collect(body.as_ref(), is_end, exchange);
+        let bytes = body.as_ref().map_or(0, Bytes::len);
+        exchange.received(bytes);
+        guard::hooks::receive(session, bytes, is_end, exchange)?;
+        websocket::received(session, body, exchange).await;
+        forward::keep_deadline(exchange)
     }
 
-    async fn response_filter(&self, _: &mut Session, response: &mut ResponseHeader, exchange: &mut Self::CTX) -> Result<()> {
-        forward::shape_response(response, exchange)
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        exchange: &mut Self::CTX,
+    ) -> Result<()> {
+        forward::review(session, response, exchange)
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        exchange: &mut Self::CTX,
+    ) -> Result<()> {
+        guard::hooks::answer(session, response, exchange);
+        door::adorn(session, response)?;
+        exchange.announce_close(session);
+        forward::shape_response(response, exchange)?;
+        websocket::begin(session, response, exchange)
     }
 
     fn response_body_filter(
@@ -123,15 +174,19 @@ impl ProxyHttp for Front {
             encoder.encode(body, is_last)?;
         }
         exchange.sent(body.as_ref().map_or(0, Bytes::len));
+        websocket::sent(body.as_ref(), exchange);
+        forward::keep_deadline(exchange)?;
         Ok(None)
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Self::CTX) -> FailToProxy {
+        websocket::explain(session, exchange);
         let error_code = reply::fail(session, exchange, error).await;
         FailToProxy { error_code, can_reuse_downstream: false }
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Self::CTX) {
+        websocket::release(session, exchange);
         exchange.finish(session, error);
     }
 

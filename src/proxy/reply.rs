@@ -7,7 +7,7 @@ use pingora::http::ResponseHeader;
 use pingora::prelude::{Error, Result, Session};
 
 use super::pages::{self, Words};
-use super::{Exchange, cors, fault, forward};
+use super::{Exchange, cors, door, fault, forward, guard};
 use crate::gateway::Trail;
 use crate::model::settings::{ErrorPages, Route};
 use crate::model::{Ending, Facts, OutcomeKind, Rejection, RequestId, TokenFault};
@@ -21,7 +21,8 @@ pub(super) async fn send(session: &mut Session, exchange: &mut Exchange, ending:
         route: exchange.trail().and_then(|trail| trail.route()).map(|entry| &entry.route),
         pages: &exchange.snapshot().config.error_pages,
     };
-    let (head, body) = compose(&ending, &asked)?;
+    let (mut head, body) = compose(&ending, &asked)?;
+    door::adorn(session, &mut head)?;
     exchange.answered(ending.status(), HeaderMap::new());
     exchange.end(ending);
     let has_body = session.req_header().method != Method::HEAD && !body.is_empty();
@@ -34,8 +35,8 @@ pub(super) async fn send(session: &mut Session, exchange: &mut Exchange, ending:
 
 /// Answers a request that failed on its way to an upstream or back, if that is still possible. Returns the status, or 0.
 pub(super) async fn fail(session: &mut Session, exchange: &mut Exchange, error: &Error) -> u16 {
-    let ending = match exchange.ending() {
-        Some(ending) => ending.clone(),
+    let ending = match exchange.ending().cloned().or_else(|| guard::hooks::verdict(session)) {
+        Some(ending) => ending,
         None if fault::is_client_gone(error) => {
             exchange.failed(OutcomeKind::ClientClosed);
             return 0;

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::Connection;
+
 /// A file of rule tests, as written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,6 +36,9 @@ pub(super) struct Case {
     pub(super) body: String,
     /// Who connects.
     pub(super) client_ip: Option<IpAddr>,
+    /// How, where it matters.
+    #[serde(default)]
+    pub(super) connection: Connection,
     /// When: an RFC 3339 instant.
     pub(super) now: Option<String>,
     /// What the upstream answers.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
+use super::Connection;
 use crate::gateway::{AccessLog, Faults, Lasting, Snapshot, Trail, clock, judge, owed};
 use crate::identity::KeyRings;
 use crate::metrics::Metrics;
@@ -33,6 +34,8 @@ pub struct Described {
     pub body: String,
     /// Who connects.
     pub client_ip: Option<IpAddr>,
+    /// How.
+    pub connection: Connection,
     /// When.
     pub at: Moment,
 }
@@ -200,7 +203,14 @@ impl Rehearsal {
 impl Described {
     /// A request at the given time without further headers.
     pub fn new(line: &str, at: Moment) -> Self {
-        Self { line: line.to_owned(), headers: Vec::new(), body: String::new(), client_ip: None, at }
+        Self {
+            line: line.to_owned(),
+            headers: Vec::new(),
+            body: String::new(),
+            client_ip: None,
+            connection: Connection::default(),
+            at,
+        }
     }
 
     fn facts(&self) -> Result<Facts, String> {
@@ -218,7 +228,7 @@ impl Described {
         let path = if path.is_empty() { "/" } else { path };
         let path = CanonicalPath::parse(path)
             .map_err(|problem| format!("the gateway refuses the path `{path}` before any rule runs: {problem:?}"))?;
-        Ok(Facts {
+        let mut facts = Facts {
             method,
             host: host.split(':').next().unwrap_or_default().to_ascii_lowercase(),
             path,
@@ -226,7 +236,9 @@ impl Described {
             headers: header_map(&self.headers)?,
             client_ip: self.client_ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             ..Facts::unknown(RequestId::new(self.at, 0), self.at)
-        })
+        };
+        self.connection.describe(&mut facts);
+        Ok(facts)
     }
 }
 

@@ -132,3 +132,21 @@ fn a_body_that_was_read_is_sent_again_to_the_next_server() {
         assert_eq!(post(&gateway, "/", "hello").body, "hello");
     }
 }
+
+#[test]
+fn a_route_has_a_limit_of_its_own() {
+    let upstream = Upstream::named("main");
+    let gateway = Setup::new()
+        .upstream("main", &[upstream.address()])
+        .route_text("  - name: small\n    match: { path: /small }\n    auth: none\n    upstream: main\n    body_size: 4\n")
+        .route("all", "/**", "none", "main")
+        .start();
+    let large = post(&gateway, "/small", "12345");
+    assert_eq!((large.status, large.reason().as_str()), (413, "body_too_large"));
+    let chunked =
+        "POST /small HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\n12345\r\n0\r\n\r\n";
+    let chunked = gateway.send(chunked).unwrap();
+    assert_eq!((chunked.status, chunked.reason().as_str()), (413, "body_too_large"));
+    assert_eq!(post(&gateway, "/small", "1234").status, 200);
+    assert_eq!(post(&gateway, "/else", "12345").status, 200);
+}

@@ -4,10 +4,13 @@
 mod billing;
 mod claims;
 mod identity;
+mod lifecycle;
+mod limits;
 mod listening;
 mod observing;
 mod routes;
 mod rules;
+mod tls;
 mod upstreams;
 
 use std::sync::Arc;
@@ -27,13 +30,14 @@ use crate::model::{Name, Problem, Source};
 pub(super) fn lower(root: &Node, source: &Arc<Source>, surroundings: &Surroundings<'_>, problems: &Problems) -> Config {
     Field::root(root, problems).section(|top| {
         version(top);
-        let (listeners, admin) = listening::lower(top);
-        let (threads, grace) = listening::server(top);
+        let (listeners, admin) = listening::lower(top, surroundings);
+        let (threads, grace, lifecycle, trusted_proxies) = listening::server(top, &listeners, surroundings);
+        let limits = limits::lower(top);
         let billing = billing::lower(top, surroundings);
         let mut identity = identity::lower(top);
         billing.warn_about_tenants(&identity);
         identity.account = billing.account;
-        let upstreams = upstreams::lower(top);
+        let upstreams = upstreams::lower(top, surroundings);
         let routes = routes::lower(top, &upstreams, &identity);
         let error_pages = routes::error_pages(top, surroundings);
         let rules = rules::lower(top, &routes, surroundings);
@@ -42,9 +46,12 @@ pub(super) fn lower(root: &Node, source: &Arc<Source>, surroundings: &Surroundin
         let texts = rules.entries.iter().map(|rule| (&rule.name, &rule.source)).chain(rules.library.iter().map(|(n, s)| (n, s)));
         Config {
             listeners,
+            trusted_proxies,
             admin,
             threads,
             grace,
+            lifecycle,
+            limits,
             identity,
             upstreams,
             routes: routes::settle(routes, &rules),

@@ -14,6 +14,7 @@ struct Line<'a> {
     request_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     client_ip: Option<String>,
+    protocol: &'static str,
     method: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     host: Option<&'a str>,
@@ -35,6 +36,8 @@ struct Line<'a> {
     upstream: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     server: Option<&'a str>,
+    #[serde(skip_serializing_if = "is_usual")]
+    attempts: usize,
     duration_ms: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     upstream_ms: Option<f64>,
@@ -92,6 +95,7 @@ pub(in crate::gateway) fn write(
         time: format!("{:.6}", clock::date(facts.received_at)),
         request_id: facts.id.as_str(),
         client_ip: (!omits("client_ip")).then(|| facts.client_ip.to_string()),
+        protocol: facts.protocol.label(),
         method: facts.method.as_str(),
         host: (!omits("host")).then_some(facts.host.as_str()),
         path: (!omits("path")).then_some(facts.path.as_str()),
@@ -110,6 +114,7 @@ pub(in crate::gateway) fn write(
         },
         upstream: permit.map(|permit| &**permit.upstream().pool.name()),
         server: outcome.server.as_deref(),
+        attempts: outcome.attempts,
         duration_ms: milliseconds(outcome.response.duration),
         upstream_ms: outcome.upstream_took.map(milliseconds),
         rules_us: laps[1].map(|took| u64::try_from(took.as_micros()).unwrap_or(u64::MAX)),
@@ -142,6 +147,11 @@ fn decider<'a>(decision: Option<&'a Decision>, ending: Option<&'a Ending>) -> Op
         decision.enforced().filter(|entry| wanted(&entry.effect)).last().map(|entry| &*entry.place.rule)
     };
     last(Effect::ends_rules).or_else(|| last(Effect::routes))
+}
+
+/// None, or one: only what was tried again is worth a member.
+fn is_usual(attempts: &usize) -> bool {
+    *attempts < 2
 }
 
 fn milliseconds(duration: Duration) -> f64 {

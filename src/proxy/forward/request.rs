@@ -59,9 +59,12 @@ pub(in crate::proxy) fn shape_request(session: &Session, request: &mut RequestHe
         edits::apply(&route.route.request_headers, request)?;
     }
     request.insert_header(FORWARDED_FOR, facts.client_ip.to_string())?;
-    request.insert_header(FORWARDED_PROTO, "http")?;
-    if let Some(host) = facts.headers.get(header::HOST) {
-        request.insert_header(FORWARDED_HOST, host)?;
+    request.insert_header(FORWARDED_PROTO, if facts.is_secure { "https" } else { "http" })?;
+    // HTTP/2 names it in `:authority`.
+    match (facts.headers.get(header::HOST), session.req_header().uri.authority()) {
+        (Some(host), _) => request.insert_header(FORWARDED_HOST, host)?,
+        (None, Some(authority)) => request.insert_header(FORWARDED_HOST, authority.as_str())?,
+        (None, None) => {}
     }
     request.insert_header(REQUEST_ID, facts.id.as_str())?;
     if let Some(identity) = trail.caller().and_then(|caller| caller.identity()) {

@@ -1,11 +1,19 @@
 //! What the tests start and ask.
 
+mod certificates;
 mod client;
+mod curl;
+mod frames;
 mod gateway;
+mod kept;
 mod upstream;
 
+pub use certificates::{Authority, Leaf};
 pub use client::{Reply, ask, get, send};
+pub use curl::{Curled, curl};
+pub use frames::{Frames, Verdict};
 pub use gateway::{Gateway, Setup, mint};
+pub use kept::Kept;
 pub use upstream::{Upstream, answer};
 
 use std::net::TcpListener;
