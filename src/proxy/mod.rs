@@ -176,6 +176,7 @@ impl ProxyHttp for Front {
         exchange.sent(body.as_ref().map_or(0, Bytes::len));
         websocket::sent(body.as_ref(), exchange);
         forward::keep_deadline(exchange)?;
+        exchange.attempts.came_to_its_end(is_last);
         Ok(None)
     }
 

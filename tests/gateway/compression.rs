@@ -123,6 +123,25 @@ fn some_answers_stay_as_they_are() {
 }
 
 #[test]
+fn http2_clients_get_it_too() {
+    let upstream = Upstream::answering(|_| Some(answer("200 OK", "Content-Type: text/plain\r\n", &text())));
+    let gateway = Setup::new()
+        .upstream("main", &[upstream.address()])
+        .route_text("  - name: all\n    auth: none\n    upstream: main\n    compress: true\n    cors: { origins: [\"https://a.example\"] }\n")
+        .listener("    protocols: [http1, http2]\n")
+        .start();
+    let prior = "--http2-prior-knowledge";
+    let reply = gateway
+        .curl("http://a.example/", &[prior, "--compressed", "-H", "accept-encoding: gzip", "-H", "origin: https://a.example"]);
+    assert_eq!((reply.status, reply.version.as_str(), reply.header("content-encoding")), (200, "2", Some("gzip")));
+    assert_eq!(reply.header("access-control-allow-origin"), Some("https://a.example"));
+    assert_eq!((reply.header("transfer-encoding"), reply.body.as_str()), (None, &*text()));
+    let preflight = ["-X", "OPTIONS", "-H", "origin: https://a.example", "-H", "access-control-request-method: GET"];
+    let reply = gateway.curl("http://a.example/", &[&[prior][..], &preflight].concat());
+    assert_eq!((reply.status, reply.header("access-control-allow-methods")), (204, Some("GET, HEAD, POST")));
+}
+
+#[test]
 fn a_reload_switches_it_on() {
     let upstream = Upstream::answering(|_| Some(answer("200 OK", "Content-Type: text/plain\r\n", &text())));
     let gateway = Setup::new().upstream("main", &[upstream.address()]).route("all", "/**", "none", "main").start();

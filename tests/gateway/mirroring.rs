@@ -110,3 +110,28 @@ fn a_share_of_the_requests_is_copied_once_even_if_they_are_tried_twice() {
     wait_for("some copies", || gateway.metric(&count("answered")) > 14.0);
     assert!(gateway.metric(&count("answered")) < 94.0);
 }
+
+#[test]
+fn a_mirror_may_speak_http2() {
+    let (main, origin) = (Upstream::named("main"), Upstream::named("origin"));
+    let shadow = Setup::new()
+        .upstream("origin", &[origin.address()])
+        .route("all", "/**", "none", "origin")
+        .listener("    protocols: [http2]\n")
+        .start();
+    let gateway = Setup::new()
+        .upstream("main", &[main.address()])
+        .upstream_text("shadow", &format!("{{ servers: [\"http://{}\"], protocol: http2 }}", shadow.address()))
+        .route_text(&route(", body: 1KiB"))
+        .start();
+    let post = "POST /api/b?x HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello";
+    assert_eq!(gateway.send(post).unwrap().body, "main");
+    gateway.expect_metric(&count("answered"), 1.0);
+    assert_eq!(gateway.get("/api/c").body, "main");
+    gateway.expect_metric(&count("answered"), 2.0);
+    let seen = origin.seen();
+    assert!(seen[0].starts_with("POST /v2/b?x HTTP/1.1\r\n") && seen[0].ends_with("\r\n\r\nhello"), "{seen:?}");
+    assert!(seen[1].starts_with("GET /v2/c HTTP/1.1\r\n"), "{seen:?}");
+    let lines = shadow.access_lines(2);
+    assert_eq!((lines[0]["protocol"].as_str(), lines[0]["host"].as_str()), (Some("h2"), Some("a.example")));
+}
