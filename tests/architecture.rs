@@ -35,7 +35,7 @@ const LAYERS: [(&str, u8); 17] = [
 ];
 
 /// One dependency, one home.
-const HOMES: [(&str, &[&str]); 15] = [
+const HOMES: [(&str, &[&str]); 16] = [
     ("instant_acme", &["acme/"]),
     ("pingora_ketama", &["traffic/list"]),
     ("openssl", &["tls/", "config/check/", "proxy/"]),
@@ -49,6 +49,7 @@ const HOMES: [(&str, &[&str]); 15] = [
     ("rusqlite", &["billing/"]),
     ("reqwest", &["identity/issuer", "acme/", "demo/"]),
     ("hyper", &["demo/"]),
+    ("brotli", &["proxy/compress"]),
     ("clap", &["cli/"]),
     ("tracing_subscriber", &["cli/"]),
 ];

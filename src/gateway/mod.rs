@@ -4,6 +4,7 @@
 //! Nothing here knows pingora: the proxy, `tollgate explain` and `tollgate test` call the same two functions.
 
 mod access_log;
+mod body;
 pub mod clock;
 mod doors;
 mod judge;
@@ -18,12 +19,14 @@ mod snapshot;
 mod trail;
 
 pub use access_log::AccessLog;
+pub use body::BodySource;
 pub use doors::{Doors, Doorway};
 pub use judge::judge;
 pub use lasting::Lasting;
 pub use live::{FailedReload, Gateway};
 pub use permit::{Permit, UpstreamEntry};
 pub use report::Faults;
+pub use route::MirrorEntry;
 pub use settle::{owed, settle};
 pub use settler::{Settlement, Settler};
 pub use snapshot::{Identification, RouteEntry, Snapshot};

@@ -1,11 +1,13 @@
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::HeaderValue;
 
 use super::permit::UpstreamEntry;
 use super::{RouteEntry, Snapshot};
-use crate::model::settings::{Route, Target};
-use crate::model::{CanonicalPath, Ending, Facts, Malformed, Plan, Rejection};
+use crate::metrics::{Metrics, MirrorHandles};
+use crate::model::settings::{Mirror, Route, Target};
+use crate::model::{CanonicalPath, Ending, Facts, Malformed, Name, Plan, Rejection};
 use crate::traffic::PathTemplate;
 
 /// Paths and URLs that a route makes of those that arrive, compiled.
@@ -13,20 +15,47 @@ use crate::traffic::PathTemplate;
 pub(super) struct Detours {
     rewrite: Option<PathTemplate>,
     redirect: Option<PathTemplate>,
+    mirror: Option<Arc<MirrorEntry>>,
+}
+
+/// Who gets copies of a route's requests.
+#[derive(Debug)]
+pub struct MirrorEntry {
+    /// As configured.
+    pub mirror: Mirror,
+    /// Where they go.
+    pub upstream: Arc<UpstreamEntry>,
+    /// What is counted.
+    pub handles: MirrorHandles,
 }
 
 impl Detours {
-    pub(super) fn of(route: &Route) -> Self {
+    pub(super) fn of(route: &Route, upstreams: &HashMap<Name, Arc<UpstreamEntry>>, metrics: &Metrics) -> Self {
+        let mirror = route.mirror.as_ref().and_then(|mirror| {
+            let upstream = Arc::clone(upstreams.get(&mirror.upstream)?);
+            let handles = metrics.mirror(&route.name, &mirror.upstream);
+            Some(Arc::new(MirrorEntry { mirror: mirror.clone(), upstream, handles }))
+        });
         let redirect = match &route.target {
             Target::Redirect(redirect) => Some(PathTemplate::redirecting(&route.path, redirect)),
             Target::Upstream(_) | Target::Respond(_) => None,
         };
         let rewrite = route.rewrite.as_ref().map(|rewrite| PathTemplate::rewriting(&route.path, rewrite));
-        Self { rewrite, redirect }
+        Self { rewrite, redirect, mirror }
     }
 }
 
 impl RouteEntry {
+    /// Who gets copies, if somebody does.
+    pub fn mirror(&self) -> Option<&Arc<MirrorEntry>> {
+        self.detours.mirror.as_ref()
+    }
+
+    /// How much of a body its rules may read.
+    pub(super) fn rule_body(&self) -> Option<usize> {
+        self.route.rule_body
+    }
+
     /// What a route says before anybody is asked for a token: barred addresses, preflights (which carry none), maintenance.
     pub(super) fn admits(&self, facts: &Facts) -> Result<(), Ending> {
         let gate = &self.route.gate;

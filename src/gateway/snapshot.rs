@@ -108,9 +108,9 @@ impl Snapshot {
         let entry = |pool: &Arc<crate::traffic::Pool>| {
             Arc::new(UpstreamEntry { pool: Arc::clone(pool), handles: metrics.upstream(pool.name()) })
         };
-        let upstreams = lasting.pools.all().iter().map(|(name, pool)| (name.clone(), entry(pool))).collect();
+        let upstreams: HashMap<_, _> = lasting.pools.all().iter().map(|(name, pool)| (name.clone(), entry(pool))).collect();
         let route_entry = |route: &Route| {
-            let (rules, detours) = (rules.select(&route.name), Detours::of(route));
+            let (rules, detours) = (rules.select(&route.name), Detours::of(route, &upstreams, metrics));
             Arc::new(RouteEntry { route: route.clone(), rules, handles: metrics.route(&route.name), detours })
         };
         let routes = config.routes.iter().map(route_entry).collect();

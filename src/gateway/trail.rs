@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{RouteEntry, clock};
+use super::{BodySource, RouteEntry, clock};
 use crate::model::{Caller, Decision, Facts, Rejection, Throttled};
 use crate::throttling::Admission;
 
@@ -63,6 +63,21 @@ impl Trail {
         route.handles.began();
         self.route = Some(Arc::clone(route));
         Ok(Arc::clone(route))
+    }
+
+    /// Adds the body to what arrived, if rules may read it.
+    pub(super) async fn read<B: BodySource>(
+        &mut self,
+        facts: Arc<Facts>,
+        most: Option<usize>,
+        body: &mut B,
+    ) -> Result<Arc<Facts>, Rejection> {
+        let Some(most) = most else { return Ok(facts) };
+        // In a box, so that requests without a body to read do not carry the room for it.
+        let body = Box::pin(body.read(most)).await?;
+        drop(facts);
+        Arc::make_mut(&mut self.facts).body = body;
+        Ok(self.facts())
     }
 
     pub(super) fn identified(&mut self, caller: Result<Caller, Rejection>) -> Result<Caller, Rejection> {

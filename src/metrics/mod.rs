@@ -5,6 +5,7 @@
 
 mod listeners;
 mod meters;
+mod mirrors;
 mod protection;
 mod registry;
 mod requests;
@@ -14,6 +15,7 @@ mod websockets;
 
 pub use listeners::ListenerHandles;
 pub use meters::MeterHandles;
+pub use mirrors::{MirrorHandles, Mirrored};
 pub use protection::{Protection, Refused, Shed};
 pub use registry::{Metrics, Observed};
 pub use requests::RouteHandles;

@@ -24,6 +24,7 @@ pub struct Metrics {
     pub(super) upstream_seconds: HistogramVec,
     pub(super) upstream_errors: IntCounterVec,
     pub(super) upstream_retries: IntCounterVec,
+    pub(super) mirrored: IntCounterVec,
     pub(super) websockets: IntGaugeVec,
     pub(super) websockets_closed: IntCounterVec,
     pub(super) rule_evaluations: IntCounterVec,
@@ -126,6 +127,11 @@ impl Metrics {
                 &["upstream", "reason"],
             )?,
             upstream_retries: declare.counters("upstream_retries_total", "Attempts after the first.", &["upstream"])?,
+            mirrored: declare.counters(
+                "mirrored_requests_total",
+                "Copies for a mirror, by what became of them.",
+                &["route", "upstream", "result"],
+            )?,
             websockets: declare.gauges("websockets", "WebSockets that are open.", &["route"])?,
             websockets_closed: declare.counters(
                 "websockets_closed_total",

@@ -22,8 +22,20 @@ struct HookHandles {
 }
 
 /// The `action` label of `tollgate_rule_actions_total`: what [`crate::model::Effect::verb`] says.
-const ACTIONS: [&str; 11] =
-    ["deny", "allow", "route_to", "throttle", "meter", "set_header", "remove_header", "redirect", "respond", "tag", "log"];
+const ACTIONS: [&str; 12] = [
+    "deny",
+    "allow",
+    "route_to",
+    "rewrite_path",
+    "throttle",
+    "meter",
+    "set_header",
+    "remove_header",
+    "redirect",
+    "respond",
+    "tag",
+    "log",
+];
 
 impl Metrics {
     /// The handles of one rule that has these hooks; all its series exist from now on.

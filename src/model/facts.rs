@@ -23,6 +23,8 @@ pub struct Facts {
     pub query: Option<String>,
     /// As received; at most one `Authorization`, no name with an underscore.
     pub headers: HeaderMap,
+    /// The body, as far as the route lets rules read it.
+    pub body: Body,
     /// The peer of the connection, or who a trusted proxy says it is.
     pub client_ip: IpAddr,
     /// What the request was spoken in.
@@ -33,6 +35,28 @@ pub struct Facts {
     pub is_websocket: bool,
     /// What the client proved by its certificate, if it showed one.
     pub client_certificate: Option<Arc<ClientCertificate>>,
+}
+
+/// What rules can see of a request's body.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Body {
+    /// The route lets nobody read it, it is larger than the route's `rule_body`, or its length was not declared.
+    #[default]
+    NotRead,
+    /// It is no UTF-8 text.
+    NotText,
+    /// The whole of it; empty if there is none.
+    Text(Arc<str>),
+}
+
+impl Body {
+    /// The text, if it was read and is one.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::NotRead | Self::NotText => None,
+        }
+    }
 }
 
 /// The version of HTTP.
@@ -90,6 +114,7 @@ impl Facts {
             path: CanonicalPath::unknown(),
             query: None,
             headers: HeaderMap::new(),
+            body: Body::NotRead,
             client_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             protocol: Protocol::default(),
             is_secure: false,

@@ -17,7 +17,7 @@ mod usage;
 
 pub use caller::{Absence, Caller, Claims, Identity, TokenFault};
 pub use decision::{Decision, Draw, Effect, Entry, Evaluated, Evaluation, Fault, Hook, LogLevel, Place, Share};
-pub use facts::{ClientCertificate, Facts, Protocol, RequestId};
+pub use facts::{Body, ClientCertificate, Facts, Protocol, RequestId};
 pub use moment::Moment;
 pub use outcome::{Ending, Outcome, OutcomeKind, ResponseFacts};
 pub use path::{CanonicalPath, PathProblem};

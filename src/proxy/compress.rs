@@ -1,26 +1,40 @@
 //! Which answers are compressed and how. Pingora's encoders do the work; its module would not do for the rest: it takes the first
 //! coding of `Accept-Encoding` whatever its weight, compresses what says `no-transform`, and runs for every chunk of every route.
 
+use std::io::Write;
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Version};
 use pingora::http::ResponseHeader;
-use pingora::prelude::Result;
-use pingora::protocols::http::compression::{Algorithm, Encode};
+use pingora::prelude::{OrErr, Result};
+use pingora::protocols::http::compression::{Algorithm, COMPRESSION_ERROR, Encode};
 
 use super::cors::vary;
 use crate::model::settings::{Coding, Compression};
 use crate::model::{Facts, Protocol};
 
 /// A body that is being compressed.
-pub(super) struct Encoder(Box<dyn Encode + Send + Sync>);
+pub(super) struct Encoder {
+    encode: Box<dyn Encode + Send + Sync>,
+    /// How much is to come, if the upstream said so.
+    remaining: Option<u64>,
+    is_done: bool,
+}
 
 impl Encoder {
     /// Puts the next piece in the place of what came.
     pub(super) fn encode(&mut self, body: &mut Option<Bytes>, is_last: bool) -> Result<()> {
         let piece = body.take().unwrap_or_default();
-        if !piece.is_empty() || is_last {
-            *body = Some(self.0.encode(&piece, is_last)?);
+        if let Some(remaining) = &mut self.remaining {
+            *remaining = remaining.saturating_sub(piece.len() as u64);
+        }
+        // Pingora does not always say which piece of an HTTP/2 body is the last one: its end may come by itself, or by trailers.
+        let is_last = is_last || self.remaining == Some(0);
+        if !self.is_done && (!piece.is_empty() || is_last) {
+            *body = Some(self.encode.encode(&piece, is_last)?);
+            self.is_done = is_last;
         }
         Ok(())
     }
@@ -35,29 +49,51 @@ pub(super) fn begin(compression: &Compression, facts: &Facts, head: &mut Respons
     vary(head, "Accept-Encoding")?;
     let is_possible = facts.method != Method::HEAD && facts.protocol != Protocol::Http10;
     let coding = if is_possible { accepted(&compression.algorithms, &facts.headers) } else { None };
-    let Some(encoder) = coding.and_then(|coding| Some((coding, encoder(coding)?))) else { return Ok(None) };
-    head.insert_header(header::CONTENT_ENCODING, encoder.0.token())?;
+    let Some((coding, encode)) = coding.and_then(|coding| Some((coding, encoder(coding)?))) else { return Ok(None) };
+    let remaining = length(head);
+    head.insert_header(header::CONTENT_ENCODING, coding.token())?;
     head.remove_header(&header::CONTENT_LENGTH);
     head.remove_header(&header::ACCEPT_RANGES);
     head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
     if let Some(weak) = head.headers.get(header::ETAG).and_then(weakened) {
         head.insert_header(header::ETAG, weak)?;
     }
-    Ok(Some(Encoder(encoder.1)))
+    Ok(Some(Encoder { encode, remaining, is_done: false }))
 }
 
 fn encoder(coding: Coding) -> Option<Box<dyn Encode + Send + Sync>> {
     // Levels at which a core still fills a fast line.
     match coding {
         Coding::Gzip => Algorithm::Gzip.compressor(5),
-        Coding::Brotli => Algorithm::Brotli.compressor(4),
+        Coding::Brotli => Some(Box::new(Brotli(Some(brotli::CompressorWriter::new(Vec::new(), 4096, 4, 19))))),
         Coding::Zstd => Algorithm::Zstd.compressor(3),
+    }
+}
+
+/// Pingora's own brotli encoder flushes at the end and never finishes: what it sends is cut off by one byte, which browsers forgive
+/// and other clients do not.
+struct Brotli(Option<brotli::CompressorWriter<Vec<u8>>>);
+
+impl Encode for Brotli {
+    fn encode(&mut self, input: &[u8], end: bool) -> Result<Bytes> {
+        let Some(mut writer) = self.0.take() else { return Ok(Bytes::new()) };
+        writer.write_all(input).or_err(COMPRESSION_ERROR, "brotli")?;
+        if end {
+            return Ok(writer.into_inner().into());
+        }
+        let made = std::mem::take(writer.get_mut());
+        self.0 = Some(writer);
+        Ok(made.into())
+    }
+
+    fn stat(&self) -> (&'static str, usize, usize, Duration) {
+        ("brotli", 0, 0, Duration::ZERO)
     }
 }
 
 fn is_compressible(compression: &Compression, head: &ResponseHeader) -> bool {
     let headers = &head.headers;
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let length = length(head);
     // RFC 9530 and RFC 1864: sums over what is sent.
     let sums = ["content-digest", "repr-digest", "digest", "content-md5"];
     !head.status.is_informational()
@@ -67,8 +103,14 @@ fn is_compressible(compression: &Compression, head: &ResponseHeader) -> bool {
         && !headers.contains_key(header::CONTENT_RANGE)
         && !sums.iter().any(|name| headers.contains_key(*name))
         && length.is_none_or(|length| length >= compression.minimum.max(1))
+        // Without a length the end would have to be told, see `Encoder::encode`.
+        && (length.is_some() || head.version != Version::HTTP_2)
         && headers.get(header::CONTENT_TYPE).is_some_and(|of| is_listed(&compression.types, of))
         && !must_not_be_transformed(headers)
+}
+
+fn length(head: &ResponseHeader) -> Option<u64> {
+    head.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 fn is_listed(types: &[String], content_type: &HeaderValue) -> bool {
@@ -131,6 +173,8 @@ pub(super) fn thousandths(parameters: &str) -> u16 {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
 
     const ALL: [Coding; 3] = [Coding::Zstd, Coding::Brotli, Coding::Gzip];
@@ -186,6 +230,26 @@ mod tests {
             (200, &[]),
         ] {
             assert!(!with(status, fields), "{status} {fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_body_ends_with_its_length_even_if_nobody_says_so() {
+        for coding in ALL {
+            let mut encoder = Encoder { encode: encoder(coding).unwrap(), remaining: Some(6), is_done: false };
+            let mut whole = Vec::new();
+            for (piece, is_last) in [(Some("abc"), false), (None, false), (Some("def"), false), (Some(""), true), (None, true)] {
+                let mut body = piece.map(Bytes::from);
+                encoder.encode(&mut body, is_last).unwrap();
+                whole.extend_from_slice(&body.unwrap_or_default());
+            }
+            let mut text = String::new();
+            match coding {
+                Coding::Gzip => flate2::read::GzDecoder::new(&*whole).read_to_string(&mut text).unwrap(),
+                Coding::Brotli => brotli::Decompressor::new(&*whole, 4096).read_to_string(&mut text).unwrap(),
+                Coding::Zstd => zstd::Decoder::new(&*whole).unwrap().read_to_string(&mut text).unwrap(),
+            };
+            assert_eq!(text, "abcdef", "{coding:?}");
         }
     }
 

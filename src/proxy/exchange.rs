@@ -7,7 +7,7 @@ use pingora::prelude::{Error, Session};
 use super::attempts::Attempts;
 use super::compress::Encoder;
 use super::websocket::Tunnel;
-use super::{fault, guard};
+use super::{fault, guard, mirror};
 use crate::gateway::{Gateway, Permit, Settlement, Snapshot, Trail, clock};
 use crate::model::{Decision, Ending, Facts, Moment, Outcome, OutcomeKind, ResponseFacts};
 
@@ -25,6 +25,10 @@ pub struct Exchange {
     pub(super) reviewed: Option<Decision>,
     /// Compresses the answer, if that was agreed upon.
     pub(super) encoder: Option<Encoder>,
+    /// The copy for the route's mirror, until its body is whole.
+    pub(super) copy: Option<Box<mirror::Draft>>,
+    /// Whether it was decided about a copy.
+    pub(super) is_mirrored: bool,
     /// The attempts to reach a server.
     pub(super) attempts: Attempts,
     /// The WebSocket that it became.
@@ -59,6 +63,8 @@ impl Exchange {
             ending: None,
             reviewed: None,
             encoder: None,
+            copy: None,
+            is_mirrored: false,
             attempts: Attempts::default(),
             tunnel: None,
             tethered: false,

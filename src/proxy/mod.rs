@@ -1,6 +1,7 @@
 //! Pingora's hooks, one line each: everything they decide is decided elsewhere.
 
 mod attempts;
+mod body;
 mod compress;
 mod cors;
 mod door;
@@ -11,6 +12,7 @@ mod framing;
 mod guard;
 mod intake;
 pub mod listen;
+mod mirror;
 mod pages;
 pub mod probe;
 mod reply;
@@ -33,12 +35,12 @@ pub use exchange::Exchange;
 use crate::gateway::{Gateway, judge};
 
 /// The gateway as pingora sees it.
-pub struct Front(Arc<Gateway>);
+pub struct Front(Arc<Gateway>, Arc<mirror::Mirrors>);
 
 impl Front {
     /// Puts the gateway behind pingora.
     pub fn new(gateway: Arc<Gateway>) -> Self {
-        Self(gateway)
+        Self(gateway, Arc::new(mirror::Mirrors::new()))
     }
 }
 
@@ -72,7 +74,7 @@ impl ProxyHttp for Front {
         if let Err(ending) = guard::hooks::admit(session, &started.snapshot, &started.trail.facts()) {
             return reply::send(session, exchange, ending).await.map(|()| true);
         }
-        match judge(&started.snapshot, &self.0.lasting, started.trail).await {
+        match judge(&started.snapshot, &self.0.lasting, started.trail, &mut body::Wire(session)).await {
             Ok(permit) => exchange.permit(permit),
             Err(ending) => return reply::send(session, exchange, ending).await.map(|()| true),
         }
@@ -119,7 +121,9 @@ impl ProxyHttp for Front {
         request: &mut RequestHeader,
         exchange: &mut Self::CTX,
     ) -> Result<()> {
-        forward::shape_request(session, request, exchange)
+        forward::shape_request(session, request, exchange)?;
+        self.1.begin(session, request, exchange);
+        Ok(())
     }
 
     async fn request_body_filter(
@@ -129,6 +133,7 @@ impl ProxyHttp for Front {
         is_end: bool,
         exchange: &mut Self::CTX,
     ) -> Result<()> {
+        self.1.collect(body.as_ref(), is_end, exchange);
         let bytes = body.as_ref().map_or(0, Bytes::len);
         exchange.received(bytes);
         guard::hooks::receive(session, bytes, is_end, exchange)?;

@@ -82,7 +82,7 @@ fn lists(array: &Dynamic, wanted: &str) -> bool {
 }
 
 /// JSON as Rhai sees it. Integers beyond 64 bits become floats, as in every JavaScript client of the token.
-fn dynamic(value: &Value) -> Dynamic {
+pub(super) fn dynamic(value: &Value) -> Dynamic {
     match value {
         Value::Null => Dynamic::UNIT,
         Value::Bool(value) => Dynamic::from_bool(*value),

@@ -57,7 +57,7 @@ pub(super) struct Field {
 }
 
 /// Every property there is; `claims` has whatever the token has.
-pub(super) const FIELDS: [Field; 20] = [
+pub(super) const FIELDS: [Field; 22] = [
     field(Object::Request, "path", |e| e.facts.path.as_str().into()),
     field(Object::Request, "method", |e| e.facts.method.as_str().into()),
     field(Object::Request, "host", |e| e.facts.host.as_str().into()),
@@ -71,6 +71,8 @@ pub(super) const FIELDS: [Field; 20] = [
     field(Object::Request, "is_websocket", |e| e.facts.is_websocket.into()),
     field(Object::Request, "id", |e| e.facts.id.as_str().into()),
     field(Object::Request, "route", |e| (*e.route).into()),
+    field(Object::Request, "body", |e| e.facts.body.text().map_or(Dynamic::UNIT, Into::into)),
+    field(Object::Request, "json", |e| e.facts.body.text().map_or(Dynamic::UNIT, json)),
     late(Object::Request, "body_bytes", |e| number(e.body_bytes_in)),
     field(Object::Response, "status", |e| of_response(e, |r| INT::from(r.status).into())),
     field(Object::Response, "headers", |_| Dynamic::from(ResponseHeaders)),
@@ -90,6 +92,11 @@ const fn late(object: Object, name: &'static str, read: fn(&Evaluation) -> Dynam
 
 fn of_response(evaluation: &Evaluation, read: fn(&ResponseFacts) -> Dynamic) -> Dynamic {
     evaluation.response.as_deref().map_or(Dynamic::UNIT, read)
+}
+
+/// What is no JSON is absent, like a body that is no text.
+fn json(text: &str) -> Dynamic {
+    serde_json::from_str(text).map_or(Dynamic::UNIT, |value| super::claims::dynamic(&value))
 }
 
 fn number(value: u64) -> Dynamic {

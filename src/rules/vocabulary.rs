@@ -13,6 +13,8 @@ pub struct Vocabulary {
     pub claims: BTreeMap<String, settings::ClaimType>,
     /// For `rules[].routes`.
     pub routes: Vec<Name>,
+    /// The routes whose rules may read bodies.
+    pub read_bodies: Vec<Name>,
 }
 
 impl Vocabulary {
@@ -23,6 +25,7 @@ impl Vocabulary {
             meters: config.billing.meters.clone(),
             claims: config.identity.claims.clone(),
             routes: config.routes.iter().map(|route| route.name.clone()).collect(),
+            read_bodies: config.routes.iter().filter(|r| r.rule_body.is_some()).map(|route| route.name.clone()).collect(),
         }
     }
 }

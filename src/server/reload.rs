@@ -63,7 +63,11 @@ fn refuse(gateway: &Gateway, problems: &[Problem]) -> Reloaded {
 
 /// Values that come from the environment or from files are not in the text's hash.
 fn secrets_changed(before: &Config, next: &Config) -> bool {
-    before.identity != next.identity || before.upstreams != next.upstreams || before.listeners != next.listeners
+    before.identity != next.identity
+        || before.upstreams != next.upstreams
+        || before.listeners != next.listeners
+        || before.routes != next.routes
+        || before.error_pages != next.error_pages
 }
 
 /// What pingora and the operating system fix at the start.

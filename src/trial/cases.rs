@@ -31,6 +31,9 @@ pub(super) struct Case {
     /// Request headers.
     #[serde(default)]
     pub(super) headers: BTreeMap<String, String>,
+    /// The request's body, for routes with `rule_body`.
+    #[serde(default)]
+    pub(super) body: String,
     /// Who connects.
     pub(super) client_ip: Option<IpAddr>,
     /// How, where it matters.

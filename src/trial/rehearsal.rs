@@ -10,7 +10,7 @@ use crate::identity::KeyRings;
 use crate::metrics::Metrics;
 use crate::model::settings::{Config, LogOutput};
 use crate::model::{
-    Caller, CanonicalPath, Decision, Ending, Facts, Hook, Line, Moment, Name, OutcomeKind, Plan, Problem, RequestId,
+    Body, Caller, CanonicalPath, Decision, Ending, Facts, Hook, Line, Moment, Name, OutcomeKind, Plan, Problem, RequestId,
     ResponseFacts,
 };
 use crate::throttling::Throttling;
@@ -31,6 +31,8 @@ pub struct Described {
     pub line: String,
     /// Further headers.
     pub headers: Vec<(String, String)>,
+    /// The body, for routes whose rules may read it.
+    pub body: String,
     /// Who connects.
     pub client_ip: Option<IpAddr>,
     /// How.
@@ -128,8 +130,9 @@ impl Rehearsal {
         let facts = Arc::new(described.facts()?);
         let answer_headers = header_map(&answer.headers)?;
         self.snapshot.assert_caller(caller);
+        let mut body = Body::Text(described.body.as_str().into());
         let mut trail = Trail::new(Arc::clone(&facts));
-        let judged = self.runtime.block_on(judge(&self.snapshot, &self.lasting, &mut trail));
+        let judged = self.runtime.block_on(judge(&self.snapshot, &self.lasting, &mut trail, &mut body));
         let mut shown = Shown {
             facts,
             route: trail.route().map(|route| route.name().clone()),
@@ -202,7 +205,14 @@ impl Rehearsal {
 impl Described {
     /// A request at the given time without further headers.
     pub fn new(line: &str, at: Moment) -> Self {
-        Self { line: line.to_owned(), headers: Vec::new(), client_ip: None, connection: Connection::default(), at }
+        Self {
+            line: line.to_owned(),
+            headers: Vec::new(),
+            body: String::new(),
+            client_ip: None,
+            connection: Connection::default(),
+            at,
+        }
     }
 
     fn facts(&self) -> Result<Facts, String> {

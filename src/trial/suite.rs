@@ -119,6 +119,7 @@ fn try_case(rehearsal: &mut Rehearsal, file: &File, case: &Case, name: Option<&s
     let described = Described {
         line: case.request.clone(),
         headers: pairs(&case.headers),
+        body: case.body.clone(),
         client_ip: case.client_ip,
         connection: case.connection.clone(),
         at: case.now.as_deref().map(moment).transpose()?.unwrap_or_else(clock::now),

@@ -40,6 +40,7 @@ fn metrics_pass_promtool_and_their_labels_stay_bounded() {
 fn every_metric_is_documented_and_every_documented_one_exists() {
     let upstream = Upstream::named("main");
     let rule = "fn on_request(claims) { throttle(claims.org, 1000, \"1m\"); meter(\"calls\"); }";
+    let mirrored = "  - name: mirrored\n    match: { path: /mirrored }\n    auth: none\n    upstream: main\n    mirror: { upstream: main }\n";
     // Some exist only where a listener does what they count.
     let second = format!(
         "  - address: 127.0.0.1:{}\n    tls: {{ certificate: a.pem, private_key: a.key }}\n    proxy_protocol: optional\n  \
@@ -47,7 +48,10 @@ fn every_metric_is_documented_and_every_documented_one_exists() {
         free_port(),
         free_port()
     );
-    let gateway = Setup::to(upstream.address())
+    let gateway = Setup::new()
+        .upstream("main", &[upstream.address()])
+        .route_text(mirrored)
+        .route("all", "/**", "required", "main")
         .rule("limits", rule)
         .billed()
         .certificate("a", &Authority::new("ca").server(&["a.example"]))

@@ -6,7 +6,7 @@ use pingora::prelude::{Error, Result, Session};
 
 use super::edits::{self, apply_plan};
 use super::{REQUEST_ID, end};
-use crate::model::{CanonicalPath, Facts};
+use crate::model::{Body, CanonicalPath, Facts};
 use crate::proxy::Exchange;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -49,6 +49,10 @@ pub(in crate::proxy) fn shape_request(session: &Session, request: &mut RequestHe
         if facts.headers.contains_key(name) {
             request.remove_header(name);
         }
+    }
+    if facts.body != Body::NotRead {
+        // The client was told to go on already.
+        request.remove_header(&header::EXPECT);
     }
     join_cookies(request, &facts.headers)?;
     if let Some(route) = trail.route() {

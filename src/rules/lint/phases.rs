@@ -87,6 +87,16 @@ fn verb_problem(verb: &Verb, hook: Hook, function: &Function) -> Problem {
 fn unknown_fields(subject: &Subject<'_>, problems: &mut Vec<Problem>) {
     use crate::rules::objects::{FIELDS, Object};
     for read in subject.functions.iter().flat_map(|function| &function.reads) {
+        if read.object == Object::Request && ["body", "json"].contains(&&*read.name) && subject.vocabulary.read_bodies.is_empty()
+        {
+            let problem = Problem::error(
+                "rule::unread-body",
+                format!("no route lets rules read bodies: `request.{}` is always ()", read.name),
+            )
+            .label("never read")
+            .hint("say `rule_body: 16KiB` in the routes that need it");
+            problems.push(subject.files.at(read.position, problem));
+        }
         if read.object == Object::Claims || Field::of(read.object, &read.name).is_some() {
             continue;
         }

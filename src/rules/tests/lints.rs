@@ -57,6 +57,20 @@ fn helper(request) { request.pth }
 #[test]
 fn every_error_has_its_code() {
     for (hook, statements, expected) in [
+        ("on_request", "if request.body == () { deny(\"x\"); }", vec![]),
+        ("on_request", "rewrite_path(\"v2\");", vec!["rule::wrong-literal `v2` is no path: it begins with `/`"]),
+        ("on_request", "rewrite_pth(\"/v2\");", vec!["rule::unknown-function there is no function `rewrite_pth`"]),
+        (
+            "on_request",
+            "route_to(\"api\", #{ wieght: 10, key: claims.sub });",
+            vec!["rule::wrong-literal `route_to` has no option `wieght`; write `#{ weight: 10, key: claims.org }`"],
+        ),
+        (
+            "on_request",
+            "route_to(\"apo\", #{ weight: 10, key: claims.sub });",
+            vec!["rule::unknown-upstream there is no upstream \"apo\" in the configuration"],
+        ),
+        ("on_response", "rewrite_path(\"/v2\");", vec!["rule::wrong-phase `rewrite_path` does not work in on_response"]),
         ("on_request", "denny(\"x\");", vec!["rule::unknown-function there is no function `denny`"]),
         ("on_request", "deny();", vec!["rule::wrong-arguments `deny` takes 1 or 2 arguments, and 0 are given"]),
         ("on_request", "allow(1);", vec!["rule::wrong-arguments `allow` takes 0 arguments, and 1 are given"]),
@@ -328,4 +342,15 @@ fn all_problems_of_all_files_are_told_at_once() {
             "rule::unknown-variable",
         ]
     );
+}
+
+#[test]
+fn a_body_is_read_on_routes_that_say_so() {
+    let mut files =
+        Files::new().rule("test", "fn on_request(request) { if request.body == \"x\" || request.json == 1 { deny(\"x\"); } }");
+    assert_eq!(files.problems().len(), 0);
+    files.vocabulary.read_bodies.clear();
+    let lines: Vec<_> = files.problems().iter().map(line_of).collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].contains("rule::unread-body no route lets rules read bodies: `request.body` is always ()"), "{lines:?}");
 }

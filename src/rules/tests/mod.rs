@@ -48,6 +48,7 @@ pub(super) fn vocabulary() -> Vocabulary {
             ("tier".to_owned(), claim(ClaimKind::String, true)),
         ]),
         routes: vec!["orders".into(), "admin".into()],
+        read_bodies: vec!["orders".into()],
     }
 }
 

@@ -54,11 +54,9 @@ fn content_type(field: Field<'_>) -> Option<HeaderValue> {
 
 fn headers(field: Field<'_>) -> Vec<(HeaderName, HeaderValue)> {
     let headers = edits::fields(field, Direction::Response);
-    for (name, _) in &headers {
-        if [http::header::CONTENT_TYPE, http::header::CACHE_CONTROL].contains(name) && *name == http::header::CONTENT_TYPE {
-            let problem = Problem::error("config::conflict", "the media type of an answer is its `content_type`");
-            field.note_at_key(problem.label("says `content-type`").hint("write it as `content_type`"));
-        }
+    if headers.iter().any(|(name, _)| *name == http::header::CONTENT_TYPE) {
+        let problem = Problem::error("config::conflict", "the media type of an answer is its `content_type`");
+        field.note_at_key(problem.label("says `content-type`").hint("write it as `content_type`"));
     }
     headers
 }

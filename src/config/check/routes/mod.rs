@@ -33,6 +33,7 @@ pub(super) struct Draft<'a> {
     /// `None` if what it matches is not known for certain.
     pattern: Option<Pattern>,
     auth: Option<Field<'a>>,
+    rule_body: Option<Field<'a>>,
 }
 
 /// What routes refer to.
@@ -85,6 +86,14 @@ pub(super) fn settle(drafts: Vec<Draft<'_>>, rules: &Rules) -> Vec<Route> {
             word.note(problem.label("always 403").hint("name it in the `routes` of a rule that calls allow()"));
         }
     }
+    let longest = rules.limits.string_bytes;
+    for draft in drafts.iter().filter(|draft| draft.route.rule_body.is_some_and(|most| most > longest)) {
+        if let Some(field) = draft.rule_body {
+            let message = format!("a text in a rule has at most {longest} bytes (`rule_limits.string_bytes`)");
+            let problem = Problem::error("config::conflict", message).label("more than that");
+            field.note(problem.hint("make one of them smaller or the other one larger"));
+        }
+    }
     drafts.into_iter().map(|draft| draft.route).collect()
 }
 
@@ -132,6 +141,8 @@ fn draft<'a>(section: &Section<'a>, known: &Known<'_>) -> Draft<'a> {
     let compression = of_upstream("compress").and_then(compress::lower);
     let mirror = of_upstream("mirror").and_then(|field| mirror::lower(field, known.upstreams));
     let body_size = section.optional("body_size").and_then(|field| field.bytes(0..=1 << 40));
+    let rule_body_field = section.optional("rule_body");
+    let rule_body = rule_body_field.and_then(|field| field.bytes(1..=64 << 10));
     let gate = gate::lower(section, known.maintenance.as_ref());
     let cors = section.optional("cors").and_then(cors::lower);
     let security_headers = section.optional("security_headers").and_then(security::lower);
@@ -149,7 +160,7 @@ fn draft<'a>(section: &Section<'a>, known: &Known<'_>) -> Draft<'a> {
             gate,
             cors,
             body_size,
-            rule_body: None,
+            rule_body: count(rule_body),
             rewrite,
             request_headers: request_headers.unwrap_or_default(),
             response_headers: response_headers.unwrap_or_default(),
@@ -159,6 +170,7 @@ fn draft<'a>(section: &Section<'a>, known: &Known<'_>) -> Draft<'a> {
         },
         name: route_name.and(name_word),
         auth: auth_field,
+        rule_body: rule_body_field,
     }
 }
 

@@ -8,12 +8,11 @@ use crate::model::settings::{Redirect, Target};
 /// `upstream`, `respond` or `redirect`.
 pub(super) fn lower(section: &Section<'_>, known: &Known<'_>, pattern: Option<&Pattern>) -> Option<Target> {
     let (upstream, respond, redirect) = (section.optional("upstream"), section.optional("respond"), section.optional("redirect"));
-    for second in [respond.filter(|_| upstream.is_some()), redirect.filter(|_| upstream.or(respond).is_some())] {
-        if let Some(second) = second {
-            let problem =
-                Problem::error("config::conflict", "a route has either an `upstream`, a fixed answer or a redirect, not several");
-            second.note_at_key(problem.label("the second target").hint("remove one of them"));
-        }
+    let second = [respond.filter(|_| upstream.is_some()), redirect.filter(|_| upstream.or(respond).is_some())];
+    for second in second.into_iter().flatten() {
+        let problem =
+            Problem::error("config::conflict", "a route has either an `upstream`, a fixed answer or a redirect, not several");
+        second.note_at_key(problem.label("the second target").hint("remove one of them"));
     }
     if let Some(field) = upstream {
         let word = field.word()?;

@@ -19,7 +19,7 @@ pub use mirror::Mirror;
 use crate::model::Name;
 
 /// One entry of `routes:`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// For logs, metrics and rule entries.
     pub name: Name,
