@@ -63,8 +63,8 @@ impl Connection {
 /// The bytes of a connection, below TLS or through it.
 #[derive(Debug)]
 pub(super) enum Transport {
-    Plain(Socket),
-    Tls(Box<SslStream<Socket>>),
+    Plain(Box<Socket>),
+    Tls(SslStream<Socket>),
 }
 
 /// A connection as pingora's HTTP sees it: every byte of every request passes here, decrypted.

@@ -57,7 +57,7 @@ impl Door {
     }
 
     /// From a raw socket to something that HTTP is spoken on; `None` closes it.
-    async fn admit(&self, socket: Socket) -> Option<Stream> {
+    async fn admit(&self, socket: Box<Socket>) -> Option<Stream> {
         let entry = self.guard.enter()?;
         let digest = socket.get_socket_digest()?;
         let (peer, local) = (*digest.peer_addr()?.as_inet()?, *digest.local_addr()?.as_inet()?);
@@ -85,14 +85,20 @@ fn http2() -> H2Options {
     options
 }
 
-async fn welcome(entry: Entry, mut socket: Socket, peer: SocketAddr, is_trusted: bool, doorway: Arc<Doorway>) -> Option<Wire> {
+async fn welcome(
+    entry: Entry,
+    mut socket: Box<Socket>,
+    peer: SocketAddr,
+    is_trusted: bool,
+    doorway: Arc<Doorway>,
+) -> Option<Wire> {
     let client = introduced(&mut socket, peer, is_trusted, &doorway).await?;
     let line = entry.claim((!is_trusted || client != peer).then_some(client.ip()))?;
     let protocols = doorway.listener.protocols;
     let (transport, agreed, is_http2) = if doorway.acceptor.is_some() {
-        let (stream, agreed) = shake_hands(socket, &doorway).await?;
+        let (stream, agreed) = shake_hands(*socket, &doorway).await?;
         let is_http2 = agreed.is_http2 || !protocols.http1;
-        (Transport::Tls(Box::new(stream)), Some(agreed), is_http2)
+        (Transport::Tls(stream), Some(agreed), is_http2)
     } else {
         let is_http2 = match (protocols.http1, protocols.http2) {
             (true, true) => preface::is_http2(&mut socket).await.ok()?,
@@ -145,7 +151,7 @@ impl ServerApp for Door {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         // Pingora's TCP endpoints make nothing else.
         let socket = stream.into_any().downcast::<Socket>().ok()?;
-        let wire = self.admit(*socket).await?;
+        let wire = self.admit(socket).await?;
         // Runs all requests of the connection, so there is nothing to hand back.
         self.proxy.process_new(wire, shutdown).await
     }

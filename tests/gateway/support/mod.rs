@@ -3,12 +3,14 @@
 mod certificates;
 mod client;
 mod curl;
+mod frames;
 mod gateway;
 mod upstream;
 
 pub use certificates::{Authority, Leaf};
 pub use client::{Reply, ask, get, send};
 pub use curl::{Curled, curl};
+pub use frames::{Frames, Verdict};
 pub use gateway::{Gateway, Setup, mint};
 pub use upstream::{Upstream, answer};
 
