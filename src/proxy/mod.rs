@@ -126,11 +126,12 @@ impl ProxyHttp for Front {
 
     fn response_body_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
-        _: bool,
+        is_end: bool,
         exchange: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
+        guard::hooks::sent(session, is_end);
         exchange.sent(body.as_ref().map_or(0, Bytes::len));
         Ok(None)
     }
