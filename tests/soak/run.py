@@ -276,15 +276,15 @@ def load(world, connections, seconds, log):
 
 async def run_overload(arguments):
     # A target that this machine's clients can miss: with the default one, thousands of busy connections would be needed.
-    target = 25
+    target = arguments.queue_delay
     print(f"\noverload: work may wait {target} ms for a thread")
     world = World(arguments.threads, f"limits: {{ queue_delay: {target}ms, connections_per_ip: 20000 }}")
     log = world.dir / "h2load.log"
     load(world, 64, 3, log)
     peak, _, took = load(world, 64, arguments.seconds, log)
     print(f"  peak: {peak:.0f} answers/s over 64 connections, p99 {quantile(took, 0.99):.1f} ms")
-    # Three times the connections that make work wait for the target.
-    connections = max(192, int(3 * peak * target / 1e3))
+    # A request is worked on twice, before and after the upstream, so it waits twice: three times the connections that reach the target.
+    connections = max(192, int(6 * peak * target / 1e3))
     shed_before = world.sum("tollgate_requests_shed_total")
     good, refused, took = load(world, connections, arguments.seconds, log)
     shed = world.sum("tollgate_requests_shed_total") - shed_before
@@ -303,6 +303,7 @@ async def main():
     parser.add_argument("parts", nargs="*", default=["slow", "floods", "overload"])
     parser.add_argument("--connections", type=int, default=2_000)
     parser.add_argument("--seconds", type=int, default=15)
+    parser.add_argument("--queue-delay", type=int, default=25, help="limits.queue_delay of the overload, in ms")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
