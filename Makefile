@@ -4,7 +4,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # promtool may have been unpacked here, see scripts/install-missing.
 export PATH := $(CURDIR)/target/tools:$(PATH)
 
-.PHONY: help demo test fuzz check bench side-by-side advisories
+.PHONY: help demo test fuzz check bench side-by-side soak advisories
 help:
 	@echo "make demo          build, then a guided tour on loopback        (ARGS='--port 8081')"
 	@echo "make test          everything, with a third-party identity provider"
@@ -12,6 +12,7 @@ help:
 	@echo "make check         format, lints, licences"
 	@echo "make bench         micro-benchmarks"
 	@echo "make side-by-side  the same job on bare pingora, nginx, HAProxy and Envoy"
+	@echo "make soak          slow clients, floods and overload, with figures (ARGS='slow --connections 10000')"
 	@echo "make advisories    known vulnerabilities; needs the open internet"
 
 demo:
@@ -44,6 +45,12 @@ side-by-side:
 	scripts/install-missing build
 	scripts/install-missing side-by-side
 	python3 benches/side_by_side/run.py $(ARGS)
+
+soak:
+	scripts/install-missing build
+	scripts/install-missing soak
+	cargo build --release --locked --bin tollgate
+	tests/soak/run.py $(ARGS)
 
 advisories:
 	cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny

@@ -165,11 +165,12 @@ impl ProxyHttp for Front {
 
     fn response_body_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         is_last: bool,
         exchange: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
+        guard::hooks::sent(session, is_last);
         if let Some(encoder) = &mut exchange.encoder {
             encoder.encode(body, is_last)?;
         }

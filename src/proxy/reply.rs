@@ -50,7 +50,7 @@ pub(super) async fn fail(session: &mut Session, exchange: &mut Exchange, error: 
     }
     if session.response_written().is_some() {
         // The head is out: all that is left is to cut the body short, which tells the client that it is not whole.
-        exchange.failed(OutcomeKind::UpstreamError);
+        exchange.failed(if guard::hooks::was_cut(session) { OutcomeKind::ClientClosed } else { OutcomeKind::UpstreamError });
         return 0;
     }
     let status = ending.status();

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -165,6 +166,32 @@ fn a_body_over_the_size_is_refused_by_its_length_and_by_its_chunks() {
 }
 
 #[test]
+fn a_route_says_how_large_its_bodies_are() {
+    let upstream = Upstream::named("main");
+    let route = |name: &str, size: &str| {
+        let matching = format!("match: {{ path: /{name} }}");
+        format!("  - {{ name: {name}, {matching}, auth: none, upstream: main, body_size: {size} }}\n")
+    };
+    let routes = [route("small", "10"), route("large", "5KiB"), route("none", "0")].concat();
+    let setup = Setup::new().upstream("main", &[upstream.address()]).route_text(&routes);
+    let gateway = setup.route("all", "/**", "none", "main").with("limits: { body_size: 1KiB }\n").start();
+    for (path, size, expected) in [
+        ("small", 10, 200),
+        ("small", 11, 413),
+        ("large", 5_120, 200),
+        ("large", 5_121, 413),
+        ("none", 0, 200),
+        ("none", 1, 413),
+        ("other", 1_024, 200),
+        ("other", 1_025, 413),
+    ] {
+        let body = "x".repeat(size);
+        let request = format!("POST /{path} HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n{body}");
+        assert_eq!(gateway.send(&request).unwrap().status, expected, "{path} {size}");
+    }
+}
+
+#[test]
 fn more_requests_than_fit_are_answered_503_at_once() {
     let (finish, finished) = mpsc::channel::<()>();
     let finished = Mutex::new(finished);
@@ -196,6 +223,46 @@ fn more_requests_than_fit_are_answered_503_at_once() {
     assert_eq!(statuses, [200, 200]);
     finish.send(()).unwrap();
     assert_eq!(gateway.get("/").status, 200);
+}
+
+#[test]
+fn a_gateway_that_cannot_keep_up_sheds_some_and_recovers() {
+    let route = "  - name: all\n    match: { path: \"/**\" }\n    auth: none\n    respond: { body: ok }\n";
+    let limits = "limits: { queue_delay: 5ms, connections_per_ip: 20000 }\n";
+    // Any upstream: the section wants one.
+    let upstream = Upstream::named("unused");
+    let gateway = Arc::new(Setup::new().upstream("main", &[upstream.address()]).route_text(route).with(limits).start());
+    let stop = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..150)
+        .map(|_| {
+            let (gateway, stop) = (Arc::clone(&gateway), Arc::clone(&stop));
+            thread::spawn(move || {
+                let stream = TcpStream::connect(gateway.address()).unwrap();
+                let (mut served, mut shed) = (0_u32, 0_u32);
+                while !stop.load(Ordering::Relaxed) {
+                    let reply = ask(stream.try_clone().unwrap(), GET).unwrap();
+                    match reply.status {
+                        200 => served += 1,
+                        503 => {
+                            assert_eq!(reply.reason(), "overloaded");
+                            assert_eq!(reply.header("retry-after"), Some("1"));
+                            shed += 1;
+                        }
+                        other => panic!("{other}"),
+                    }
+                }
+                (served, shed)
+            })
+        })
+        .collect();
+    let shed = || gateway.metric("tollgate_requests_shed_total{reason=\"queue_delay\"}");
+    wait_for("shedding", || shed() > 20.0);
+    assert_eq!(gateway.admin("/livez").unwrap().status, 200);
+    stop.store(true, Ordering::Relaxed);
+    let counts: Vec<(u32, u32)> = clients.into_iter().map(|client| client.join().unwrap()).collect();
+    assert!(counts.iter().map(|(served, _)| served).sum::<u32>() > counts.iter().map(|(_, shed)| shed).sum::<u32>());
+    assert_eq!(f64::from(counts.iter().map(|(_, shed)| shed).sum::<u32>()), shed());
+    wait_for("recovery", || (0..20).all(|_| gateway.get("/").status == 200));
 }
 
 #[test]

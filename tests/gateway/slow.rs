@@ -1,7 +1,7 @@
 //! Clients that take their time: each is given some, and then cut; the others do not notice.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -152,6 +152,29 @@ fn a_slow_upstream_is_not_taken_for_a_slow_client() {
         let reply = ask(stream.try_clone().unwrap(), b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc").unwrap();
         assert_eq!((reply.status, reply.body.as_str()), (200, "late"));
     }
+}
+
+#[test]
+fn a_body_is_not_waited_for_when_the_answer_is_complete() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut held = [0; 4096];
+            let _ = stream.read(&mut held);
+            stream.write_all(&answer("200 OK", "", "early")).unwrap();
+            // Stays open, as servers do that linger.
+            thread::spawn(move || while stream.read(&mut held).is_ok_and(|count| count > 0) {});
+        }
+    });
+    let setup = Setup::new().upstream("main", &[address]).route("all", "/**", "none", "main");
+    let gateway = setup.with("limits: { body_grace: 1s }\n").start();
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n";
+    let (said, took) = drip(connect(&gateway), bytes(head, b"x", 20));
+    assert!(said.starts_with("HTTP/1.1 200 ") && said.ends_with("early"), "{said:?}");
+    assert!(is_about(took, 1), "{took:?}");
+    gateway.expect_metric("tollgate_connections", 0.0);
 }
 
 #[test]

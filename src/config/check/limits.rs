@@ -29,7 +29,7 @@ pub(super) fn lower(top: &Section<'_>) -> Limits {
             connections: count(in_total).unwrap_or(defaults.connections),
             connections_per_ip: count(of_one).unwrap_or(defaults.connections_per_ip),
             deny_ips: section.optional("deny_ips").map(networks).unwrap_or_default().into(),
-            allow_ips: section.optional("allow_ips").map(|field| some_networks(field)).unwrap_or_default().into(),
+            allow_ips: section.optional("allow_ips").map(some_networks).unwrap_or_default().into(),
             requests: count(number("requests", 1..=10_000_000)).unwrap_or(defaults.requests),
             requests_per_ip: section.optional("requests_per_ip").and_then(requests_per_ip),
             header_timeout: time("header_timeout", SECOND..=HOUR).unwrap_or(defaults.header_timeout),
@@ -54,7 +54,8 @@ pub(super) fn lower(top: &Section<'_>) -> Limits {
 
 fn requests_per_ip(field: Field<'_>) -> Option<RequestsPerIp> {
     field.section(|section| {
-        let requests = section.required("requests", "how many requests one address may send")?.number(1..=1_000_000_000);
+        let requests = section.required("requests", "how many requests one address may send");
+        let requests = requests.and_then(|field| field.number(1..=1_000_000_000));
         let per = section.optional("per").map_or(Some(SECOND), |field| field.duration(SECOND..=24 * HOUR));
         let burst = section.optional("burst").map(|field| field.number(1..=1_000_000_000));
         let requests = requests?;

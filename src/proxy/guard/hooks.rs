@@ -99,8 +99,8 @@ impl Guard {
 
 /// Refuses a request whose body is announced to be too large.
 pub(in crate::proxy) fn measure(session: &Session, exchange: &mut Exchange) -> Result<(), Ending> {
-    let own = exchange.trail().and_then(|trail| trail.route()?.route.body_size);
-    let most = own.unwrap_or(exchange.snapshot().config.limits.body_size);
+    let of_route = exchange.trail().and_then(|trail| trail.route()?.route.body_size);
+    let most = of_route.unwrap_or(exchange.snapshot().config.limits.body_size);
     exchange.allowed = Allowed { left: Some(most) };
     let announced = session.req_header().headers.get(header::CONTENT_LENGTH);
     let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
@@ -110,7 +110,7 @@ pub(in crate::proxy) fn measure(session: &Session, exchange: &mut Exchange) -> R
 /// A piece of a body has come, or its end.
 pub(in crate::proxy) fn receive(session: &Session, bytes: usize, is_end: bool, exchange: &mut Exchange) -> Result<()> {
     if is_end && let Some(line) = line(session) {
-        line.release();
+        line.has_all();
     }
     let Some(left) = &mut exchange.allowed.left else { return Ok(()) };
     match left.checked_sub(bytes as u64) {
@@ -129,13 +129,25 @@ pub(in crate::proxy) fn answer(session: &Session, response: &ResponseHeader, exc
     }
     exchange.allowed.left = None;
     if let Some(line) = line(session) {
-        line.release();
+        line.talk();
     }
+}
+
+/// A piece of an answer has been passed on, or its end.
+pub(in crate::proxy) fn sent(session: &Session, is_end: bool) {
+    if is_end && let Some(line) = line(session) {
+        line.fall_silent();
+    }
+}
+
+/// Whether the client was cut off for its body.
+pub(in crate::proxy) fn was_cut(session: &Session) -> bool {
+    line(session).is_some_and(|line| line.is_too_slow())
 }
 
 /// The answer to a request that failed because its body came too slowly.
 pub(in crate::proxy) fn verdict(session: &Session) -> Option<Ending> {
-    line(session)?.is_too_slow().then(|| Rejection::BadRequest(Malformed::BodyTooSlow).into())
+    was_cut(session).then(|| Rejection::BadRequest(Malformed::BodyTooSlow).into())
 }
 
 fn too_large() -> Ending {

@@ -57,7 +57,7 @@ impl Head {
                 false
             }
             Stage::First | Stage::Head => self.bytes > self.size,
-            Stage::Body | Stage::Free => false,
+            Stage::Body | Stage::Free | Stage::Talk => false,
         }
     }
 
@@ -65,7 +65,7 @@ impl Head {
     pub(super) fn read(&mut self, bytes: usize, line: &Line) {
         match line.stage() {
             Stage::First | Stage::Next | Stage::Head => self.bytes += bytes,
-            Stage::Body => {
+            Stage::Body | Stage::Talk => {
                 let epoch = *self.epoch.get_or_insert_with(Instant::now);
                 self.pace.take(bytes, || epoch.elapsed());
             }
@@ -90,6 +90,10 @@ impl Head {
                 Some((epoch + due, Overdue::Body))
             }
             Stage::Free => None,
+            Stage::Talk => {
+                self.pace.pause();
+                None
+            }
         }
     }
 

@@ -26,8 +26,10 @@ pub(super) enum Stage {
     Head = 2,
     /// The body of a request is awaited.
     Body = 3,
-    /// Nothing is awaited from the client, or an upgraded connection has no end that one could wait for.
+    /// Nothing is awaited from the client.
     Free = 4,
+    /// The answer comes while the body does: a conversation, whose pauses are nobody's fault.
+    Talk = 5,
 }
 
 impl Line {
@@ -45,6 +47,7 @@ impl Line {
             1 => Stage::Next,
             2 => Stage::Head,
             3 => Stage::Body,
+            5 => Stage::Talk,
             _ => Stage::Free,
         }
     }
@@ -55,15 +58,27 @@ impl Line {
 
     /// Another request may begin.
     pub(super) fn next(&self) {
-        if matches!(self.stage(), Stage::Body | Stage::Free) {
-            self.reach(Stage::Next);
-        }
+        self.change(&[Stage::Body, Stage::Free, Stage::Talk], Stage::Next);
     }
 
-    /// The request's body is no longer awaited: it is there, or the upstream answered without it.
-    pub(super) fn release(&self) {
-        if self.stage() == Stage::Body {
-            self.reach(Stage::Free);
+    /// The request's body is there.
+    pub(super) fn has_all(&self) {
+        self.change(&[Stage::Body, Stage::Talk], Stage::Free);
+    }
+
+    /// An answer begins.
+    pub(super) fn talk(&self) {
+        self.change(&[Stage::Body], Stage::Talk);
+    }
+
+    /// The answer is complete. What is left of the body is of no use to anybody, but it must be read before the next request.
+    pub(super) fn fall_silent(&self) {
+        self.change(&[Stage::Talk], Stage::Body);
+    }
+
+    fn change(&self, from: &[Stage], to: Stage) {
+        if from.contains(&self.stage()) {
+            self.reach(to);
         }
     }
 

@@ -17,6 +17,11 @@ impl Pace {
         self.waiting_since.get_or_insert(now);
     }
 
+    /// Nobody waits any more, and what was waited does not count.
+    pub(super) fn pause(&mut self) {
+        self.waiting_since = None;
+    }
+
     /// Bytes have come. `now` is asked only if somebody waited for them.
     pub(super) fn take(&mut self, bytes: usize, now: impl FnOnce() -> Duration) {
         self.bytes += bytes as u64;
