@@ -56,6 +56,8 @@ impl Fixture {
             ("tls/unordered.pem", include_str!("config/tls/unordered.pem")),
             ("tls/weak.pem", include_str!("config/tls/weak.pem")),
             ("tls/weak.key", include_str!("config/tls/weak.key")),
+            ("tls/ca.pem", include_str!("config/tls/ca.pem")),
+            ("tls/key.pem", include_str!("config/tls/key.pem")),
         ];
         Self { variables, files: files.map(|(path, text)| (path, text.to_owned())).into() }
     }

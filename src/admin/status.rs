@@ -1,5 +1,6 @@
 use serde_json::{Value, json};
 
+use super::upstreams;
 use crate::gateway::{Gateway, clock};
 use crate::model::Moment;
 use crate::model::settings::{Certificate, Listener};
@@ -14,6 +15,8 @@ pub(super) fn status(gateway: &Gateway) -> Vec<u8> {
         .map_or(Value::Null, |failure| json!({ "result": "failure", "at": instant(failure.at), "problems": failure.problems }));
     let document = json!({
         "version": env!("CARGO_PKG_VERSION"),
+        "pid": std::process::id(),
+        "started_at": instant(gateway.started_at),
         "now": instant(clock::now()),
         "ready": gateway.is_ready(),
         "draining": gateway.is_draining(),
@@ -34,10 +37,7 @@ pub(super) fn status(gateway: &Gateway) -> Vec<u8> {
             "stale": ring.stale,
             "last_error": ring.last_error,
         })).collect::<Vec<_>>(),
-        "upstreams": config.upstreams.iter().map(|upstream| json!({
-            "name": &*upstream.name,
-            "servers": upstream.servers.iter().map(|server| &*server.authority).collect::<Vec<_>>(),
-        })).collect::<Vec<_>>(),
+        "upstreams": upstreams::status(gateway),
         "rules": snapshot.rules.rules().iter().map(|card| json!({
             "name": &*card.name,
             "file": &*card.file,

@@ -1,11 +1,15 @@
 //! The command line: words for humans. Results go to the standard output, talk to the standard error.
 //!
-//! Exit codes: 0 fine, 1 failed, 2 wrong usage, 3 a check failed, 4 a rule test failed.
+//! Exit codes: 0 fine, 1 failed, 2 wrong usage, 3 a check failed, 4 a rule test failed, 5 a gateway runs but is not
+//! ready.
 
 mod check;
+mod console;
 mod demo;
 mod explain;
+mod reload;
 mod run;
+mod status;
 mod terminal;
 mod test;
 mod token;
@@ -30,6 +34,10 @@ enum Command {
     Demo(demo::Demo),
     /// Serve.
     Run(run::Run),
+    /// What a running gateway does.
+    Status(status::Status),
+    /// Make a running gateway load its configuration again.
+    Reload(reload::Reload),
     /// Validate configuration, rules and what they name in each other.
     Check(check::Check),
     /// Run the rule tests (tests/*.test.yaml beside the rules).
@@ -79,6 +87,8 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Demo(demo) => demo.execute(),
         Command::Run(run) => run.execute(),
+        Command::Status(status) => status.execute(),
+        Command::Reload(reload) => reload.execute(),
         Command::Check(check) => check.execute(),
         Command::Test(test) => test.execute(),
         Command::Explain(explain) => explain.execute(),

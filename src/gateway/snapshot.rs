@@ -99,7 +99,7 @@ impl Snapshot {
                 Identification::Tokens(Arc::new(Identifier::new(&config.identity, &lasting.keys)))
             }
         };
-        lasting.pools.follow(&config.upstreams);
+        lasting.pools.follow(&config.upstreams, clock::steady());
         lasting.throttling.set_max_keys(config.throttling.max_keys);
 
         let entry = |pool: &Arc<crate::traffic::Pool>| {

@@ -16,7 +16,7 @@ pub use meters::MeterHandles;
 pub use registry::{Metrics, Observed};
 pub use requests::RouteHandles;
 pub use rules::RuleHandles;
-pub use upstreams::UpstreamHandles;
+pub use upstreams::{ServerObserved, UpstreamHandles, UpstreamObserved};
 pub use websockets::{WebsocketEnd, WebsocketHandles};
 
 /// What an edge spans: from a fast local answer to a slow report.

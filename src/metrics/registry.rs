@@ -6,6 +6,7 @@ use prometheus::{
 };
 
 use super::listeners::ListenerSeries;
+use super::upstreams::{UpstreamGauges, UpstreamObserved};
 use super::{OWN_SECONDS, REQUEST_SECONDS};
 use crate::model::{Name, TokenFault};
 
@@ -63,6 +64,8 @@ pub struct Observed {
     pub access_log_dropped: u64,
     /// Upstream, server, and whether its address is known.
     pub servers: Vec<(Name, Name, bool)>,
+    /// Per upstream, with what is known of each server.
+    pub upstreams: Vec<UpstreamObserved>,
 }
 
 #[derive(Debug)]
@@ -78,6 +81,7 @@ struct ObservedHandles {
     usage_last_success: Gauge,
     access_log_dropped: IntCounter,
     server_resolved: IntGaugeVec,
+    upstreams: UpstreamGauges,
 }
 
 impl Metrics {
@@ -263,6 +267,7 @@ impl ObservedHandles {
                 "Whether a server's address is known.",
                 &["upstream", "server"],
             )?,
+            upstreams: UpstreamGauges::declare(declare)?,
         })
     }
 
@@ -281,6 +286,7 @@ impl ObservedHandles {
         self.usage_pending.set(signed(now.usage_pending));
         self.usage_last_success.set(now.usage_last_success);
         catch_up(&self.access_log_dropped, now.access_log_dropped);
+        self.upstreams.set(&now.upstreams);
         self.server_resolved.reset();
         for (upstream, server, known) in &now.servers {
             self.server_resolved.with_label_values(&[upstream, server]).set(i64::from(*known));
@@ -289,16 +295,16 @@ impl ObservedHandles {
 }
 
 /// Counters that are kept elsewhere only ever grow; two scrapes at once may race, and a counter must not count twice.
-fn catch_up(counter: &IntCounter, total: u64) {
+pub(super) fn catch_up(counter: &IntCounter, total: u64) {
     counter.inc_by(total.saturating_sub(counter.get()));
 }
 
-fn signed(value: u64) -> i64 {
+pub(super) fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 /// Registers what it makes, under the one prefix.
-struct Declare<'a>(&'a Registry);
+pub(super) struct Declare<'a>(&'a Registry);
 
 impl Declare<'_> {
     fn opts(name: &str, help: &str) -> Opts {
@@ -310,7 +316,7 @@ impl Declare<'_> {
         Ok(collector)
     }
 
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+    pub(super) fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
         self.add(IntCounterVec::new(Self::opts(name, help), labels)?)
     }
 
@@ -318,7 +324,7 @@ impl Declare<'_> {
         self.add(IntCounter::with_opts(Self::opts(name, help))?)
     }
 
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+    pub(super) fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
         self.add(IntGaugeVec::new(Self::opts(name, help), labels)?)
     }
 

@@ -126,8 +126,10 @@ pub struct Outcome {
     pub bytes_in: u64,
     /// Until the upstream's first byte, if it was asked.
     pub upstream_took: Option<Duration>,
-    /// The server that answered, if one did.
+    /// The server that was asked last, if one was.
     pub server: Option<Name>,
+    /// How often a server was asked.
+    pub attempts: usize,
 }
 
 /// What rules see as `response`.

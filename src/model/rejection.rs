@@ -88,11 +88,13 @@ pub enum UpstreamFault {
     Reset,
     /// No server is left to try.
     NoServer,
+    /// Every server that is up has as many requests as it may.
+    Busy,
 }
 
 impl UpstreamFault {
     /// Every fault, for series that exist from the first scrape.
-    pub const ALL: [Self; 5] = [Self::Connect, Self::Tls, Self::Timeout, Self::Reset, Self::NoServer];
+    pub const ALL: [Self; 6] = [Self::Connect, Self::Tls, Self::Timeout, Self::Reset, Self::NoServer, Self::Busy];
 
     /// The `reason` label of `tollgate_upstream_errors_total`.
     pub const fn label(self) -> &'static str {
@@ -102,6 +104,7 @@ impl UpstreamFault {
             Self::Timeout => "timeout",
             Self::Reset => "reset",
             Self::NoServer => "no_healthy_server",
+            Self::Busy => "upstream_busy",
         }
     }
 }
@@ -146,7 +149,9 @@ impl Rejection {
             Self::NotAllowed => 403,
             Self::RuleFailed | Self::Internal => 500,
             Self::Throttled(_) => 429,
-            Self::KeysUnavailable | Self::LedgerUnavailable | Self::Upstream(UpstreamFault::NoServer) => 503,
+            Self::KeysUnavailable | Self::LedgerUnavailable | Self::Upstream(UpstreamFault::NoServer | UpstreamFault::Busy) => {
+                503
+            }
             Self::Upstream(UpstreamFault::Timeout) => 504,
             Self::Upstream(_) => 502,
         }
@@ -166,6 +171,7 @@ impl Rejection {
             Self::Throttled(_) => "rate_limited",
             Self::LedgerUnavailable => "billing_unavailable",
             Self::Upstream(UpstreamFault::NoServer) => "no_healthy_server",
+            Self::Upstream(UpstreamFault::Busy) => "upstream_busy",
             Self::Upstream(UpstreamFault::Timeout) => "upstream_timeout",
             Self::Upstream(_) => "upstream_error",
             Self::Internal => "internal_error",
@@ -194,6 +200,7 @@ impl Rejection {
                 Some((wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1))
             }
             Self::KeysUnavailable | Self::LedgerUnavailable | Self::Upstream(UpstreamFault::NoServer) => Some(5),
+            Self::Upstream(UpstreamFault::Busy) => Some(1),
             _ => None,
         }
     }

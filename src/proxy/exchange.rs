@@ -3,12 +3,13 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use pingora::prelude::{Error, Session};
+use pingora::protocols::http::bridge::grpc_web::GrpcWebCtx;
 
+use super::attempts::Attempts;
 use super::fault;
 use super::websocket::Tunnel;
 use crate::gateway::{Gateway, Permit, Settlement, Snapshot, Trail, clock};
-use crate::model::{Decision, Ending, Facts, Moment, Name, Outcome, OutcomeKind, ResponseFacts};
-use crate::traffic::Tried;
+use crate::model::{Decision, Ending, Facts, Moment, Outcome, OutcomeKind, ResponseFacts};
 
 /// One request and its answer: the state between pingora's hooks.
 ///
@@ -26,6 +27,8 @@ pub struct Exchange {
     pub(super) attempts: Attempts,
     /// The WebSocket that it became.
     pub(super) tunnel: Option<Box<Tunnel>>,
+    /// What translates gRPC-Web.
+    pub(super) bridge: Option<Box<GrpcWebCtx>>,
     /// Whether the connection has something to end it.
     pub(super) tethered: bool,
     status: u16,
@@ -34,17 +37,6 @@ pub struct Exchange {
     bytes_out: u64,
     failure: Option<OutcomeKind>,
     completed: bool,
-}
-
-/// Which servers were tried and how long the last one took.
-#[derive(Debug, Default)]
-pub(super) struct Attempts {
-    pub(super) made: usize,
-    pub(super) tried: Tried,
-    pub(super) server: Option<Name>,
-    pub(super) index: usize,
-    pub(super) began: Duration,
-    pub(super) took: Option<Duration>,
 }
 
 /// What judging needs, borrowed from an exchange.
@@ -66,6 +58,7 @@ impl Exchange {
             reviewed: None,
             attempts: Attempts::default(),
             tunnel: None,
+            bridge: None,
             tethered: false,
             status: 0,
             headers: HeaderMap::new(),
@@ -173,6 +166,7 @@ impl Exchange {
             bytes_in: self.bytes_in,
             upstream_took: self.attempts.took,
             server: self.attempts.server.take(),
+            attempts: self.attempts.made,
         };
         self.gateway.settler.take(Settlement {
             gateway: Arc::clone(&self.gateway),

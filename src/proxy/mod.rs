@@ -1,12 +1,15 @@
 //! Pingora's hooks, one line each: everything they decide is decided elsewhere.
 
+mod attempts;
 mod door;
 mod exchange;
 mod fault;
 mod forward;
 mod framing;
+mod grpc;
 mod intake;
 pub mod listen;
+pub mod probe;
 mod reply;
 mod tether;
 mod websocket;
@@ -16,9 +19,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::HeaderMap;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::prelude::{Error, HttpPeer, ProxyHttp, Result, Session};
+use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyWarnLogContext};
 
 pub use exchange::Exchange;
@@ -69,6 +74,18 @@ impl ProxyHttp for Front {
         forward::pick(exchange).map(|peer| websocket::lift(session, exchange, peer))
     }
 
+    async fn connected_to_upstream(
+        &self,
+        _: &mut Session,
+        _: bool,
+        _: &HttpPeer,
+        _: std::os::fd::RawFd,
+        digest: Option<&Digest>,
+        exchange: &mut Self::CTX,
+    ) -> Result<()> {
+        forward::inspect_connection(digest, exchange)
+    }
+
     fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, exchange: &mut Self::CTX, error: Box<Error>) -> Box<Error> {
         forward::retry_connecting(exchange, error)
     }
@@ -90,7 +107,9 @@ impl ProxyHttp for Front {
         request: &mut RequestHeader,
         exchange: &mut Self::CTX,
     ) -> Result<()> {
-        forward::shape_request(session, request, exchange)
+        forward::shape_request(session, request, exchange)?;
+        grpc::bridge_request(request, exchange);
+        Ok(())
     }
 
     async fn request_body_filter(
@@ -102,7 +121,16 @@ impl ProxyHttp for Front {
     ) -> Result<()> {
         exchange.received(body.as_ref().map_or(0, Bytes::len));
         websocket::received(session, body, exchange).await;
-        Ok(())
+        forward::keep_deadline(exchange)
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        exchange: &mut Self::CTX,
+    ) -> Result<()> {
+        forward::review(session, response, exchange)
     }
 
     async fn response_filter(
@@ -114,6 +142,7 @@ impl ProxyHttp for Front {
         door::adorn(session, response)?;
         exchange.announce_close(session);
         forward::shape_response(response, exchange)?;
+        grpc::bridge_response(response, exchange);
         websocket::begin(session, response, exchange)
     }
 
@@ -126,7 +155,17 @@ impl ProxyHttp for Front {
     ) -> Result<Option<Duration>> {
         exchange.sent(body.as_ref().map_or(0, Bytes::len));
         websocket::sent(body.as_ref(), exchange);
+        forward::keep_deadline(exchange)?;
         Ok(None)
+    }
+
+    async fn response_trailer_filter(
+        &self,
+        _: &mut Session,
+        trailers: &mut HeaderMap,
+        exchange: &mut Self::CTX,
+    ) -> Result<Option<Bytes>> {
+        grpc::bridge_trailers(trailers, exchange)
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Self::CTX) -> FailToProxy {

@@ -5,16 +5,17 @@ use http::{HeaderMap, Method, StatusCode, header};
 use pingora::http::ResponseHeader;
 use pingora::prelude::{Error, Result, Session};
 
-use super::{Exchange, door, fault};
+use super::{Exchange, door, fault, grpc};
 use crate::model::{Ending, OutcomeKind, Rejection, RequestId, TokenFault};
 use crate::throttling::headers as limits;
 
 /// Answers a request that does not go to an upstream.
 pub(super) async fn send(session: &mut Session, exchange: &mut Exchange, ending: Ending) -> Result<()> {
     let id = exchange.trail().map(|trail| trail.facts().id);
-    let (mut head, body) = compose(&ending, id)?;
+    let (mut head, mut body) = compose(&ending, id)?;
     door::adorn(session, &mut head)?;
-    exchange.answered(ending.status(), HeaderMap::new());
+    grpc::translate(session, &ending, &mut head, &mut body)?;
+    exchange.answered(head.status.as_u16(), HeaderMap::new());
     exchange.end(ending);
     let has_body = session.req_header().method != Method::HEAD && !body.is_empty();
     session.write_response_header(Box::new(head), !has_body).await?;

@@ -7,12 +7,15 @@ use pingora::server::{Fds, RunArgs, Server};
 use pingora::services::background::background_service;
 use pingora::services::listening::Service;
 
+use tokio::sync::mpsc;
+
 use super::caretaker::Caretaker;
 use super::stop::{self, Signals};
 use super::succession::{Dismissal, Inheriting, Predecessor, Sockets, Succession, SuccessionError};
 use crate::admin::Console;
 use crate::gateway::Gateway;
 use crate::proxy::listen;
+use crate::traffic::Tried;
 
 /// Where a gateway came from, so that it can be loaded again.
 #[derive(Clone, Debug)]
@@ -78,12 +81,21 @@ pub fn run(
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
     server.add_service(Inheriting::new(listen::service(&server.configuration, &gateway, &config.listeners), &sockets));
-    let mut console = Service::new("admin".to_owned(), Console::new(Arc::clone(&gateway)));
+    // One is enough: whoever asks while another is being answered would get the same answer.
+    let (reloads, asked) = mpsc::channel(1);
+    let reloads = outlook.is_some().then_some(reloads);
+    let mut console = Service::new("admin".to_owned(), Console::new(Arc::clone(&gateway), reloads));
     console.add_tcp(&config.admin.to_string());
     console.threads = Some(1);
     server.add_service(Inheriting::new(console, &sockets));
     let source = outlook.map(|outlook| (outlook.path, outlook.watched));
-    let caretaker = Caretaker { gateway: Arc::clone(&gateway), source, succession: Arc::clone(&succession), predecessor };
+    let caretaker = Caretaker {
+        gateway: Arc::clone(&gateway),
+        source,
+        succession: Arc::clone(&succession),
+        predecessor,
+        asked: asked.into(),
+    };
     server.add_service(background_service("caretaker", caretaker));
 
     started(&gateway);
@@ -114,7 +126,7 @@ fn conf(threads: usize, grace_seconds: u64) -> ServerConf {
         grace_period_seconds: Some(grace_seconds),
         graceful_shutdown_timeout_seconds: Some(1),
         // Retries are counted by the upstream's own setting; this is only the last resort.
-        max_retries: 4,
+        max_retries: Tried::MOST,
         upstream_keepalive_pool_size: 256,
         ..ServerConf::default()
     }

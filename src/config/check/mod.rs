@@ -36,7 +36,7 @@ pub(super) fn lower(root: &Node, source: &Arc<Source>, surroundings: &Surroundin
         let mut identity = identity::lower(top);
         billing.warn_about_tenants(&identity);
         identity.account = billing.account;
-        let upstreams = upstreams::lower(top);
+        let upstreams = upstreams::lower(top, surroundings);
         let routes = routes::lower(top, &upstreams, &identity.issuers);
         let rules = rules::lower(top, &routes, surroundings);
         let throttling = throttling(top);

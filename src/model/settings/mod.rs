@@ -24,7 +24,10 @@ pub use listeners::{Certificate, ClientCertificates, Listener, Protocols, ProxyP
 pub use observing::{AccessLog, LogOutput};
 pub use routes::{Auth, Route, RouteDefault, Target};
 pub use rules::{Mode, OnError, Rule, RuleLimits, Rules};
-pub use upstreams::{Server, Timeouts, Upstream};
+pub use upstreams::{
+    Balance, Dns, Family, HashKey, HealthCheck, Outliers, Probe, Retries, Server, Timeouts, Upstream, UpstreamProtocol,
+    UpstreamTls,
+};
 
 /// The whole configuration.
 #[derive(Debug)]

@@ -42,7 +42,7 @@ impl Succession {
     }
 
     /// Resolves when proxy and console have taken their sockets.
-    pub(super) async fn listeners_began(&self) {
+    pub(in crate::server) async fn listeners_began(&self) {
         self.sockets.taken_by(2).await;
     }
 

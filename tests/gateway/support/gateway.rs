@@ -20,7 +20,7 @@ pub struct Setup {
     server: String,
     files: Vec<(String, String)>,
     issuer_url: Option<String>,
-    server: String,
+    variables: Vec<(String, String)>,
 }
 
 /// One key pair for all tests: making one takes seconds in a debug build.
@@ -46,7 +46,7 @@ impl Setup {
             server: String::new(),
             files: Vec::new(),
             issuer_url: None,
-            server: String::new(),
+            variables: Vec::new(),
         }
     }
 
@@ -61,6 +61,18 @@ impl Setup {
             "  {name}:\n    servers: [{}]\n    timeouts: {{ connect: 500ms, read: 1s }}\n",
             servers.join(", ")
         ));
+        self
+    }
+
+    /// The keys of one upstream as YAML, in braces.
+    pub fn upstream_text(mut self, name: &str, keys: &str) -> Self {
+        self.upstreams.push_str(&format!("  {name}: {keys}\n"));
+        self
+    }
+
+    /// A variable of the process's environment.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -177,19 +189,20 @@ impl Setup {
             fs::write(folder.path().join(name), text).unwrap();
         }
         fs::write(folder.path().join("config.yaml"), self.text(listen, admin)).unwrap();
-        let child = spawn(folder.path(), &[]);
+        let child = spawn(folder.path(), &[], &self.variables);
         let gateway = Gateway { folder, child: Some(child), setup: self, listen, admin };
         wait_for("liveness", || gateway.admin("/livez").is_some_and(|reply| reply.status == 200));
         gateway
     }
 }
 
-fn spawn(folder: &Path, arguments: &[&str]) -> Child {
+fn spawn(folder: &Path, arguments: &[&str], variables: &[(String, String)]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_tollgate"))
         .args(["run", "-c", "config.yaml"])
         .args(arguments)
         .current_dir(folder)
         .env("NO_COLOR", "1")
+        .envs(variables.iter().map(|(name, value)| (name, value)))
         .stdout(Stdio::null())
         .stderr(fs::File::options().create(true).append(true).open(folder.join("stderr.log")).unwrap())
         .spawn()
@@ -216,6 +229,10 @@ impl Gateway {
 
     pub fn pid(&self) -> u32 {
         self.child.as_ref().unwrap().id()
+    }
+
+    pub fn admin_address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.admin).into()
     }
 
     /// Asks the operators' listener; `None` while nobody listens.
@@ -320,7 +337,7 @@ impl Gateway {
 
     /// Starts a successor, which is the gateway from now on, and gives the process that leaves.
     pub fn successor(&mut self) -> Child {
-        let successor = spawn(self.folder.path(), &["--upgrade"]);
+        let successor = spawn(self.folder.path(), &["--upgrade"], &self.setup.variables);
         self.child.replace(successor).unwrap()
     }
 
@@ -333,7 +350,7 @@ impl Gateway {
 
     /// Starts it again on the same folder and ports.
     pub fn restart(&mut self) {
-        self.child = Some(spawn(self.folder.path(), &[]));
+        self.child = Some(spawn(self.folder.path(), &[], &self.setup.variables));
         wait_for("readiness", || self.admin("/readyz").is_some_and(|reply| reply.status == 200));
     }
 }
