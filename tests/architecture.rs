@@ -14,7 +14,7 @@ use std::fs;
 use std::path::Path;
 
 /// Folders of `src/` from the bottom up. A file may name its own layer or a lower one; stages (1) never name each other.
-const LAYERS: [(&str, u8); 16] = [
+const LAYERS: [(&str, u8); 17] = [
     ("model", 0),
     ("tls", 0),
     ("identity", 1),
@@ -24,6 +24,7 @@ const LAYERS: [(&str, u8); 16] = [
     ("billing", 1),
     ("config", 1),
     ("metrics", 2),
+    ("telemetry", 2),
     ("gateway", 4),
     ("proxy", 5),
     ("admin", 5),
@@ -34,7 +35,7 @@ const LAYERS: [(&str, u8); 16] = [
 ];
 
 /// One dependency, one home.
-const HOMES: [(&str, &[&str]); 14] = [
+const HOMES: [(&str, &[&str]); 18] = [
     ("pingora_ketama", &["traffic/list"]),
     ("openssl", &["tls/", "config/check/", "proxy/"]),
     ("pingora", &["proxy/", "admin/", "server/"]),
@@ -45,7 +46,11 @@ const HOMES: [(&str, &[&str]); 14] = [
     ("notify", &["config/watch"]),
     ("prometheus", &["metrics/"]),
     ("rusqlite", &["billing/"]),
-    ("reqwest", &["identity/issuer", "demo/", "cli/"]),
+    ("reqwest", &["identity/issuer", "demo/", "cli/", "telemetry/"]),
+    ("opentelemetry", &["telemetry/"]),
+    ("opentelemetry_sdk", &["telemetry/"]),
+    ("opentelemetry_otlp", &["telemetry/"]),
+    ("sd_notify", &["server/"]),
     ("hyper", &["demo/"]),
     ("clap", &["cli/"]),
     ("tracing_subscriber", &["cli/"]),

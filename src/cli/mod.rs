@@ -13,6 +13,7 @@ mod status;
 mod terminal;
 mod test;
 mod token;
+mod upgrade;
 mod usage;
 
 use std::path::PathBuf;
@@ -38,6 +39,8 @@ enum Command {
     Status(status::Status),
     /// Make a running gateway load its configuration again.
     Reload(reload::Reload),
+    /// Make a running gateway hand over to a successor.
+    Upgrade(upgrade::Upgrade),
     /// Validate configuration, rules and what they name in each other.
     Check(check::Check),
     /// Run the rule tests (tests/*.test.yaml beside the rules).
@@ -89,6 +92,7 @@ pub fn main() -> ExitCode {
         Command::Run(run) => run.execute(),
         Command::Status(status) => status.execute(),
         Command::Reload(reload) => reload.execute(),
+        Command::Upgrade(upgrade) => upgrade.execute(),
         Command::Check(check) => check.execute(),
         Command::Test(test) => test.execute(),
         Command::Explain(explain) => explain.execute(),

@@ -14,6 +14,7 @@ mod report;
 mod settle;
 mod settler;
 mod snapshot;
+pub mod traces;
 mod trail;
 
 pub use access_log::AccessLog;

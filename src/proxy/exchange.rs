@@ -2,14 +2,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
-use pingora::prelude::{Error, Session};
+use pingora::http::RequestHeader;
+use pingora::prelude::{Error, Result, Session};
 use pingora::protocols::http::bridge::grpc_web::GrpcWebCtx;
 
 use super::attempts::Attempts;
 use super::fault;
 use super::websocket::Tunnel;
-use crate::gateway::{Gateway, Permit, Settlement, Snapshot, Trail, clock};
-use crate::model::{Decision, Ending, Facts, Moment, Outcome, OutcomeKind, ResponseFacts};
+use crate::gateway::{Gateway, Permit, Settlement, Snapshot, Trail, clock, traces};
+use crate::model::{Decision, Ending, Facts, Moment, Outcome, OutcomeKind, ResponseFacts, TRACEPARENT, TRACESTATE};
 
 /// One request and its answer: the state between pingora's hooks.
 ///
@@ -74,7 +75,10 @@ impl Exchange {
     }
 
     pub(super) fn start(&mut self, facts: Facts) -> Started<'_> {
-        Started { snapshot: Arc::clone(&self.snapshot), trail: self.trail.insert(Trail::new(Arc::new(facts))) }
+        let trace = traces::begin(self.snapshot.config.tracing.as_ref(), &facts.headers);
+        let trail = self.trail.insert(Trail::new(Arc::new(facts)));
+        trail.set_trace(trace);
+        Started { snapshot: Arc::clone(&self.snapshot), trail }
     }
 
     pub(super) fn snapshot(&self) -> &Arc<Snapshot> {
@@ -112,6 +116,17 @@ impl Exchange {
         }
     }
 
+    /// Tells the upstream which trace the request belongs to.
+    pub(super) fn pass_trace_on(&self, request: &mut RequestHeader) -> Result<()> {
+        let Some(trace) = self.trail.as_ref().and_then(Trail::trace) else { return Ok(()) };
+        request.insert_header(TRACEPARENT, trace.traceparent())?;
+        match &trace.state {
+            Some(state) => request.insert_header(TRACESTATE, state.clone())?,
+            None => drop(request.remove_header(&TRACESTATE)),
+        }
+        Ok(())
+    }
+
     pub(super) fn answered(&mut self, status: u16, headers: HeaderMap) {
         self.status = status;
         self.headers = headers;
@@ -144,7 +159,10 @@ impl Exchange {
     }
 
     fn settle(&mut self) {
-        let Some(trail) = self.trail.take() else { return };
+        let Some(mut trail) = self.trail.take() else { return };
+        if self.attempts.made > 0 {
+            trail.set_upstream_began(self.attempts.began);
+        }
         let kind = match (&self.ending, self.failure) {
             (_, Some(OutcomeKind::ClientClosed)) => OutcomeKind::ClientClosed,
             (Some(ending), _) => ending.kind(),

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::{Result, Session};
+use pingora::protocols::http::HttpTask;
 use pingora::protocols::http::bridge::grpc_web::GrpcWebCtx;
 
 use super::Exchange;
@@ -53,6 +54,15 @@ pub(super) fn translate(session: &Session, ending: &Ending, head: &mut ResponseH
     }
     *body = Bytes::new();
     Ok(())
+}
+
+/// Writes a head that may be everything. Pingora ends a stream of HTTP/2 with an empty piece of body otherwise, and `Trailers-Only` is
+/// only that if the head itself ends the stream.
+pub(super) async fn write_head(session: &mut Session, head: ResponseHeader, is_all: bool) -> Result<()> {
+    if is_all && session.as_ref().as_http2().is_some() {
+        return session.as_mut().response_duplex_vec(vec![HttpTask::Header(Box::new(head), true)]).await.map(drop);
+    }
+    session.write_response_header(Box::new(head), is_all).await
 }
 
 /// The status that says the same. gRPC's own table for plain HTTP answers makes `UNAVAILABLE` of a 429, which clients retry at once;

@@ -109,7 +109,7 @@ impl ProxyHttp for Front {
     ) -> Result<()> {
         forward::shape_request(session, request, exchange)?;
         grpc::bridge_request(request, exchange);
-        Ok(())
+        exchange.pass_trace_on(request)
     }
 
     async fn request_body_filter(

@@ -18,7 +18,7 @@ pub(super) async fn send(session: &mut Session, exchange: &mut Exchange, ending:
     exchange.answered(head.status.as_u16(), HeaderMap::new());
     exchange.end(ending);
     let has_body = session.req_header().method != Method::HEAD && !body.is_empty();
-    session.write_response_header(Box::new(head), !has_body).await?;
+    grpc::write_head(session, head, !has_body).await?;
     if has_body {
         session.write_response_body(Some(body), true).await?;
     }

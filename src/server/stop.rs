@@ -120,5 +120,8 @@ pub(super) fn close(gateway: &Gateway) -> bool {
         tracing::error!("the ledger could not be closed in 5 s; usage of the last moments may be lost");
     }
     gateway.lasting.access_log.close();
+    if let Some(spans) = &gateway.lasting.spans {
+        spans.close();
+    }
     written
 }

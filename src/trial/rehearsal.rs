@@ -98,6 +98,7 @@ impl Rehearsal {
             pools: Pools::default(),
             access_log: AccessLog::open(&LogOutput::None).map_err(|error| failed("access log", &error))?,
             faults: Faults::default(),
+            spans: None,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|error| failed("runtime", &error))?;
         match Snapshot::compile(config, &lasting, None, Some(caller)) {

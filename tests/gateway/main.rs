@@ -27,5 +27,6 @@ mod stop;
 mod streaming;
 mod throttling;
 mod tls;
+mod traces;
 mod upgrade;
 mod websocket;

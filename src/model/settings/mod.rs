@@ -21,7 +21,7 @@ pub use accounting::{Billing, Meter, OnFull, Throttling};
 pub use identity::{ClaimKind, ClaimType, Identity, Issuer, TokenFrom};
 pub use lifecycle::Lifecycle;
 pub use listeners::{Certificate, ClientCertificates, Listener, Protocols, ProxyProtocol, Tls, TlsVersion};
-pub use observing::{AccessLog, LogOutput};
+pub use observing::{AccessLog, LogOutput, Tracing};
 pub use routes::{Auth, Route, RouteDefault, Target};
 pub use rules::{Mode, OnError, Rule, RuleLimits, Rules};
 pub use upstreams::{
@@ -60,6 +60,8 @@ pub struct Config {
     pub max_series_per_metric: usize,
     /// One line per request.
     pub access_log: AccessLog,
+    /// Which traces requests belong to; `None`: the gateway keeps out of it.
+    pub tracing: Option<Tracing>,
     /// SHA-256 of the configuration text, hexadecimal.
     pub config_sha256: String,
     /// SHA-256 of all rule texts, hexadecimal.
