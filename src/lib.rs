@@ -57,6 +57,8 @@ pub mod config;
 
 pub mod metrics;
 
+pub mod telemetry;
+
 pub mod proxy;
 
 pub mod admin;

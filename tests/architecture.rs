@@ -14,7 +14,7 @@ use std::fs;
 use std::path::Path;
 
 /// Folders of `src/` from the bottom up. A file may name its own layer or a lower one; stages (1) never name each other.
-const LAYERS: [(&str, u8); 17] = [
+const LAYERS: [(&str, u8); 18] = [
     ("model", 0),
     ("tls", 0),
     ("acme", 1),
@@ -25,6 +25,7 @@ const LAYERS: [(&str, u8); 17] = [
     ("billing", 1),
     ("config", 1),
     ("metrics", 2),
+    ("telemetry", 2),
     ("gateway", 4),
     ("proxy", 5),
     ("admin", 5),
@@ -35,7 +36,7 @@ const LAYERS: [(&str, u8); 17] = [
 ];
 
 /// One dependency, one home.
-const HOMES: [(&str, &[&str]); 16] = [
+const HOMES: [(&str, &[&str]); 20] = [
     ("instant_acme", &["acme/"]),
     ("pingora_ketama", &["traffic/list"]),
     ("openssl", &["tls/", "config/check/", "proxy/"]),
@@ -47,7 +48,11 @@ const HOMES: [(&str, &[&str]); 16] = [
     ("notify", &["config/watch"]),
     ("prometheus", &["metrics/"]),
     ("rusqlite", &["billing/"]),
-    ("reqwest", &["identity/issuer", "acme/", "demo/"]),
+    ("reqwest", &["identity/issuer", "acme/", "demo/", "cli/", "telemetry/"]),
+    ("opentelemetry", &["telemetry/"]),
+    ("opentelemetry_sdk", &["telemetry/"]),
+    ("opentelemetry_otlp", &["telemetry/"]),
+    ("sd_notify", &["server/"]),
     ("hyper", &["demo/"]),
     ("brotli", &["proxy/compress"]),
     ("clap", &["cli/"]),

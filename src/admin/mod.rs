@@ -1,6 +1,7 @@
 //! The operators' listener: metrics, health and status. Never on a public address unless the operator says so.
 
 mod observe;
+mod reload;
 mod status;
 mod upstreams;
 
@@ -10,7 +11,9 @@ use async_trait::async_trait;
 use http::{Method, Response, StatusCode, header};
 use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
+use tokio::sync::mpsc;
 
+pub use self::reload::{ReloadReport, ReloadRequest};
 use crate::gateway::Gateway;
 
 /// Answers operators.
@@ -19,13 +22,15 @@ pub struct Console {
     /// On loopback only names of loopback are answered: a page in the operator's browser that rebinds its own name to 127.0.0.1
     /// would otherwise read what it likes.
     only_loopback_names: bool,
+    /// Who loads the configuration again; `None` for a gateway that has no file.
+    reloads: Option<mpsc::Sender<ReloadRequest>>,
 }
 
 impl Console {
     /// A console for the address that the configuration names.
-    pub fn new(gateway: Arc<Gateway>) -> Self {
+    pub fn new(gateway: Arc<Gateway>, reloads: Option<mpsc::Sender<ReloadRequest>>) -> Self {
         let only_loopback_names = gateway.snapshot().config.admin.ip().is_loopback();
-        Self { gateway, only_loopback_names }
+        Self { gateway, only_loopback_names, reloads }
     }
 
     fn answer(&self, method: &Method, path: &str, host: Option<&str>) -> Response<Vec<u8>> {
@@ -33,7 +38,7 @@ impl Console {
             return text(StatusCode::FORBIDDEN, "this listener answers to localhost only\n");
         }
         if method != Method::GET && method != Method::HEAD {
-            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD, and POST /reload\n");
         }
         match path {
             "/metrics" => {
@@ -44,6 +49,7 @@ impl Console {
             "/readyz" if self.gateway.is_ready() => text(StatusCode::OK, "ok\n"),
             "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, self.unready()),
             "/status" => reply(StatusCode::OK, "application/json", status::status(&self.gateway)),
+            "/reload" => text(StatusCode::METHOD_NOT_ALLOWED, "only POST\n"),
             _ => text(StatusCode::NOT_FOUND, "not here; try /metrics, /livez, /readyz or /status\n"),
         }
     }
@@ -64,6 +70,10 @@ impl ServeHttp for Console {
         let host = request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let path = std::str::from_utf8(request.raw_path()).unwrap_or_default();
         let path = path.split_once('?').map_or(path, |(path, _)| path);
+        let is_for_us = !self.only_loopback_names || host.is_some_and(is_loopback_name);
+        if request.method == Method::POST && path == "/reload" && is_for_us {
+            return reload::reload(&request.headers, self.only_loopback_names, self.reloads.as_ref()).await;
+        }
         let mut response = self.answer(&request.method, path, host);
         if request.method == Method::HEAD {
             response.body_mut().clear();

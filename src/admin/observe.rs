@@ -29,6 +29,7 @@ pub(super) fn observe(gateway: &Gateway) -> Observed {
         usage_dropped: usage.as_ref().map_or(0, |usage| usage.unbilled.lines),
         usage_last_success: usage.as_ref().and_then(|usage| usage.last_commit_ms).map_or(0.0, |ms| ms as f64 / 1e3),
         access_log_dropped: lasting.access_log.dropped(),
+        spans: lasting.spans.as_ref().map_or([0; 3], |spans| spans.counts()),
         servers: servers.collect(),
         upstreams: super::upstreams::observe(gateway),
     }

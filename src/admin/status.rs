@@ -17,6 +17,8 @@ pub(super) fn status(gateway: &Gateway) -> Vec<u8> {
     let [refused, cut, shed] = protection.totals();
     let document = json!({
         "version": env!("CARGO_PKG_VERSION"),
+        "pid": std::process::id(),
+        "started_at": instant(gateway.started_at),
         "now": instant(clock::now()),
         "ready": gateway.is_ready(),
         "draining": gateway.is_draining(),

@@ -1,14 +1,19 @@
 //! The command line: words for humans. Results go to the standard output, talk to the standard error.
 //!
-//! Exit codes: 0 fine, 1 failed, 2 wrong usage, 3 a check failed, 4 a rule test failed.
+//! Exit codes: 0 fine, 1 failed, 2 wrong usage, 3 a check failed, 4 a rule test failed, 5 a gateway runs but is not
+//! ready.
 
 mod check;
+mod console;
 mod demo;
 mod explain;
+mod reload;
 mod run;
+mod status;
 mod terminal;
 mod test;
 mod token;
+mod upgrade;
 mod usage;
 
 use std::path::PathBuf;
@@ -30,6 +35,12 @@ enum Command {
     Demo(demo::Demo),
     /// Serve.
     Run(run::Run),
+    /// What a running gateway does.
+    Status(status::Status),
+    /// Make a running gateway load its configuration again.
+    Reload(reload::Reload),
+    /// Make a running gateway hand over to a successor.
+    Upgrade(upgrade::Upgrade),
     /// Validate configuration, rules and what they name in each other.
     Check(check::Check),
     /// Run the rule tests (tests/*.test.yaml beside the rules).
@@ -79,6 +90,9 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Demo(demo) => demo.execute(),
         Command::Run(run) => run.execute(),
+        Command::Status(status) => status.execute(),
+        Command::Reload(reload) => reload.execute(),
+        Command::Upgrade(upgrade) => upgrade.execute(),
         Command::Check(check) => check.execute(),
         Command::Test(test) => test.execute(),
         Command::Explain(explain) => explain.execute(),

@@ -5,6 +5,7 @@ use crate::billing::Ledger;
 use crate::identity::KeyRings;
 use crate::metrics::Metrics;
 use crate::model::Rejection;
+use crate::telemetry::Spans;
 use crate::throttling::Throttling;
 use crate::tls::Challenges;
 use crate::traffic::Pools;
@@ -27,6 +28,8 @@ pub struct Lasting {
     pub access_log: AccessLog,
     /// When each rule's failure was last logged.
     pub faults: Faults,
+    /// Where spans go; `None` without `tracing.otlp`.
+    pub spans: Option<Spans>,
 }
 
 impl Lasting {

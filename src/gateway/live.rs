@@ -5,12 +5,14 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::{Lasting, Settler, Snapshot};
+use super::{Lasting, Settler, Snapshot, clock};
 use crate::model::Moment;
 
 /// A running gateway: the configuration in use, and what outlives it.
 pub struct Gateway {
     current: ArcSwap<Snapshot>,
+    /// When the process began.
+    pub started_at: Moment,
     /// What outlives a reload.
     pub lasting: Lasting,
     /// Accounts for finished requests.
@@ -36,6 +38,7 @@ impl Gateway {
     pub fn new(snapshot: Snapshot, lasting: Lasting, settler: Settler) -> Self {
         Self {
             current: ArcSwap::from_pointee(snapshot),
+            started_at: clock::now(),
             lasting,
             settler,
             last_failure: Mutex::new(None),

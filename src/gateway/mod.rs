@@ -16,6 +16,7 @@ mod route;
 mod settle;
 mod settler;
 mod snapshot;
+pub mod traces;
 mod trail;
 
 pub use access_log::AccessLog;

@@ -1,5 +1,5 @@
 use super::report::report;
-use super::{Lasting, Permit, Snapshot, Trail, access_log};
+use super::{Lasting, Permit, Snapshot, Trail, access_log, traces};
 use crate::model::{Decision, Effect, Ending, Hook, Line, Moment, Name, Outcome, OutcomeKind, Rejection, Usage};
 
 /// Who is billed for a metered request that names no customer.
@@ -52,6 +52,7 @@ pub fn settle(
         route.handles.reviewed(evaluations.map(|evaluation| evaluation.took).sum());
     }
     count(snapshot, lasting, trail, permit, ending, outcome);
+    traces::record(lasting.spans.as_ref(), trail, permit, [reviewed, completed.as_ref()], outcome, now);
     let laps = trail.laps();
     access_log::write(&lasting.access_log, snapshot, trail, permit, ending, [reviewed, completed.as_ref()], laps, outcome);
 }

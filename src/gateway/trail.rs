@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{BodySource, RouteEntry, clock};
-use crate::model::{Caller, Decision, Facts, Rejection, Throttled};
+use crate::model::{Caller, Decision, Facts, Rejection, Throttled, Trace};
 use crate::throttling::Admission;
 
 /// What the stages found on the way, also when one of them refused: everything that the access log, the metrics and the bill
@@ -15,6 +15,8 @@ pub struct Trail {
     refused: Option<Rejection>,
     decision: Option<Arc<Decision>>,
     marks: Marks,
+    trace: Option<Trace>,
+    upstream_began: Option<Duration>,
 }
 
 /// When each stage ended, on the steady clock.
@@ -30,7 +32,7 @@ impl Trail {
     /// Begins with what arrived.
     pub fn new(facts: Arc<Facts>) -> Self {
         let marks = Marks { last: facts.received_at.steady(), ..Marks::default() };
-        Self { facts, route: None, caller: None, refused: None, decision: None, marks }
+        Self { facts, route: None, caller: None, refused: None, decision: None, marks, trace: None, upstream_began: None }
     }
 
     /// What arrived.
@@ -56,6 +58,26 @@ impl Trail {
     /// What the `on_request` rules recorded, once they ran.
     pub fn decision(&self) -> Option<&Arc<Decision>> {
         self.decision.as_ref()
+    }
+
+    /// Puts the request into a trace.
+    pub fn set_trace(&mut self, trace: Option<Trace>) {
+        self.trace = trace;
+    }
+
+    /// The trace that the request belongs to.
+    pub fn trace(&self) -> Option<&Trace> {
+        self.trace.as_ref()
+    }
+
+    /// Notes when the upstream that answered, or was to, was asked.
+    pub fn set_upstream_began(&mut self, began: Duration) {
+        self.upstream_began = Some(began);
+    }
+
+    /// When that was, on the steady clock.
+    pub fn upstream_began(&self) -> Option<Duration> {
+        self.upstream_began
     }
 
     pub(super) fn matched(&mut self, route: Option<&Arc<RouteEntry>>) -> Result<Arc<RouteEntry>, Rejection> {

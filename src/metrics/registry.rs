@@ -65,6 +65,8 @@ pub struct Observed {
     pub usage_last_success: f64,
     /// Access log lines that found no room.
     pub access_log_dropped: u64,
+    /// Spans that reached the collector, that did not, and that found no room.
+    pub spans: [u64; 3],
     /// Upstream, server, and whether its address is known.
     pub servers: Vec<(Name, Name, bool)>,
     /// Per upstream, with what is known of each server.
@@ -83,6 +85,7 @@ struct ObservedHandles {
     usage_pending: IntGauge,
     usage_last_success: Gauge,
     access_log_dropped: IntCounter,
+    spans: IntCounterVec,
     server_resolved: IntGaugeVec,
     upstreams: UpstreamGauges,
 }
@@ -275,6 +278,7 @@ impl ObservedHandles {
             usage_events: declare.counters("usage_events_total", "Usage lines by what became of them.", &["result"])?,
             usage_pending: declare.gauge("usage_events_pending", "Usage lines that wait for their commit.")?,
             usage_last_success: declare.float("usage_last_success_timestamp_seconds", "When usage was last committed.")?,
+            spans: declare.counters("trace_spans_total", "Spans by what became of them.", &["result"])?,
             access_log_dropped: declare.counter("access_log_dropped_total", "Access log lines that found no room.")?,
             server_resolved: declare.gauges(
                 "upstream_server_resolved",
@@ -300,6 +304,9 @@ impl ObservedHandles {
         self.usage_pending.set(signed(now.usage_pending));
         self.usage_last_success.set(now.usage_last_success);
         catch_up(&self.access_log_dropped, now.access_log_dropped);
+        for (result, count) in ["exported", "failed", "dropped"].iter().zip(now.spans) {
+            catch_up(&self.spans.with_label_values(&[result]), count);
+        }
         self.upstreams.set(&now.upstreams);
         self.server_resolved.reset();
         for (upstream, server, known) in &now.servers {

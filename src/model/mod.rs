@@ -13,6 +13,7 @@ mod plan;
 mod problem;
 mod rejection;
 pub mod settings;
+mod trace;
 mod usage;
 
 pub use caller::{Absence, Caller, Claims, Identity, TokenFault};
@@ -24,6 +25,7 @@ pub use path::{CanonicalPath, PathProblem};
 pub use plan::Plan;
 pub use problem::{Problem, Severity, Source, Span};
 pub use rejection::{Malformed, Rejection, Throttled, UpstreamFault};
+pub use trace::{Incoming, TRACEPARENT, TRACESTATE, Trace};
 pub use usage::{Dimensions, Line, Usage};
 
 /// A name from the configuration (route, rule, upstream, meter, issuer) or from a token (account): cloned by reference count.

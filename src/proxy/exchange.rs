@@ -2,14 +2,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
-use pingora::prelude::{Error, Session};
+use pingora::http::RequestHeader;
+use pingora::prelude::{Error, Result, Session};
+use pingora::protocols::http::bridge::grpc_web::GrpcWebCtx;
 
 use super::attempts::Attempts;
 use super::compress::Encoder;
 use super::websocket::Tunnel;
 use super::{fault, guard, mirror};
-use crate::gateway::{Gateway, Permit, Settlement, Snapshot, Trail, clock};
-use crate::model::{Decision, Ending, Facts, Moment, Outcome, OutcomeKind, ResponseFacts};
+use crate::gateway::{Gateway, Permit, Settlement, Snapshot, Trail, clock, traces};
+use crate::model::{Decision, Ending, Facts, Moment, Outcome, OutcomeKind, ResponseFacts, TRACEPARENT, TRACESTATE};
 
 /// One request and its answer: the state between pingora's hooks.
 ///
@@ -33,6 +35,8 @@ pub struct Exchange {
     pub(super) attempts: Attempts,
     /// The WebSocket that it became.
     pub(super) tunnel: Option<Box<Tunnel>>,
+    /// What translates gRPC-Web.
+    pub(super) bridge: Option<Box<GrpcWebCtx>>,
     /// Whether the connection has something to end it.
     pub(super) tethered: bool,
     /// How much of a body may still come.
@@ -67,6 +71,7 @@ impl Exchange {
             is_mirrored: false,
             attempts: Attempts::default(),
             tunnel: None,
+            bridge: None,
             tethered: false,
             allowed: guard::hooks::Allowed::default(),
             status: 0,
@@ -83,7 +88,10 @@ impl Exchange {
     }
 
     pub(super) fn start(&mut self, facts: Facts) -> Started<'_> {
-        Started { snapshot: Arc::clone(&self.snapshot), trail: self.trail.insert(Trail::new(Arc::new(facts))) }
+        let trace = traces::begin(self.snapshot.config.tracing.as_ref(), &facts.headers);
+        let trail = self.trail.insert(Trail::new(Arc::new(facts)));
+        trail.set_trace(trace);
+        Started { snapshot: Arc::clone(&self.snapshot), trail }
     }
 
     pub(super) fn snapshot(&self) -> &Arc<Snapshot> {
@@ -121,6 +129,17 @@ impl Exchange {
         }
     }
 
+    /// Tells the upstream which trace the request belongs to.
+    pub(super) fn pass_trace_on(&self, request: &mut RequestHeader) -> Result<()> {
+        let Some(trace) = self.trail.as_ref().and_then(Trail::trace) else { return Ok(()) };
+        request.insert_header(TRACEPARENT, trace.traceparent())?;
+        match &trace.state {
+            Some(state) => request.insert_header(TRACESTATE, state.clone())?,
+            None => drop(request.remove_header(&TRACESTATE)),
+        }
+        Ok(())
+    }
+
     pub(super) fn answered(&mut self, status: u16, headers: HeaderMap) {
         self.status = status;
         self.headers = headers;
@@ -153,7 +172,10 @@ impl Exchange {
     }
 
     fn settle(&mut self) {
-        let Some(trail) = self.trail.take() else { return };
+        let Some(mut trail) = self.trail.take() else { return };
+        if self.attempts.made > 0 {
+            trail.set_upstream_began(self.attempts.began);
+        }
         let kind = match (&self.ending, self.failure) {
             (_, Some(OutcomeKind::ClientClosed)) => OutcomeKind::ClientClosed,
             (Some(ending), _) => ending.kind(),

@@ -9,6 +9,7 @@ mod exchange;
 mod fault;
 mod forward;
 mod framing;
+mod grpc;
 mod guard;
 mod intake;
 pub mod listen;
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::HeaderMap;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::prelude::{Error, HttpPeer, ProxyHttp, Result, Session};
@@ -123,7 +125,8 @@ impl ProxyHttp for Front {
     ) -> Result<()> {
         forward::shape_request(session, request, exchange)?;
         self.1.begin(session, request, exchange);
-        Ok(())
+        grpc::bridge_request(request, exchange);
+        exchange.pass_trace_on(request)
     }
 
     async fn request_body_filter(
@@ -160,6 +163,7 @@ impl ProxyHttp for Front {
         door::adorn(session, response)?;
         exchange.announce_close(session);
         forward::shape_response(response, exchange)?;
+        grpc::bridge_response(response, exchange);
         websocket::begin(session, response, exchange)
     }
 
@@ -179,6 +183,15 @@ impl ProxyHttp for Front {
         forward::keep_deadline(exchange)?;
         exchange.attempts.came_to_its_end(is_last);
         Ok(None)
+    }
+
+    async fn response_trailer_filter(
+        &self,
+        _: &mut Session,
+        trailers: &mut HeaderMap,
+        exchange: &mut Self::CTX,
+    ) -> Result<Option<Bytes>> {
+        grpc::bridge_trailers(trailers, exchange)
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Self::CTX) -> FailToProxy {

@@ -7,7 +7,7 @@ use pingora::http::ResponseHeader;
 use pingora::prelude::{Error, Result, Session};
 
 use super::pages::{self, Words};
-use super::{Exchange, cors, door, fault, forward, guard};
+use super::{Exchange, cors, door, fault, forward, grpc, guard};
 use crate::gateway::Trail;
 use crate::model::settings::{ErrorPages, Route};
 use crate::model::{Ending, Facts, OutcomeKind, Rejection, RequestId, TokenFault};
@@ -21,12 +21,13 @@ pub(super) async fn send(session: &mut Session, exchange: &mut Exchange, ending:
         route: exchange.trail().and_then(|trail| trail.route()).map(|entry| &entry.route),
         pages: &exchange.snapshot().config.error_pages,
     };
-    let (mut head, body) = compose(&ending, &asked)?;
+    let (mut head, mut body) = compose(&ending, &asked)?;
     door::adorn(session, &mut head)?;
-    exchange.answered(ending.status(), HeaderMap::new());
+    grpc::translate(session, &ending, &mut head, &mut body)?;
+    exchange.answered(head.status.as_u16(), HeaderMap::new());
     exchange.end(ending);
     let has_body = session.req_header().method != Method::HEAD && !body.is_empty();
-    session.write_response_header(Box::new(head), !has_body).await?;
+    grpc::write_head(session, head, !has_body).await?;
     if has_body {
         session.write_response_body(Some(body), true).await?;
     }

@@ -6,6 +6,7 @@ use crate::identity::KeyRings;
 use crate::metrics::Metrics;
 use crate::model::settings::Config;
 use crate::model::{Problem, Severity};
+use crate::telemetry::Spans;
 use crate::throttling::Throttling;
 use crate::tls::Challenges;
 use crate::traffic::Pools;
@@ -36,6 +37,11 @@ pub fn assemble_with(config: Config, throttling: Throttling) -> Result<(Gateway,
     };
     let access_log = AccessLog::open(&config.access_log.output)
         .map_err(|error| vec![Problem::error("start::access-log", format!("the access log cannot be opened: {error}"))])?;
+    let spans = match &config.tracing {
+        Some(tracing) => Spans::start(tracing)
+            .map_err(|error| vec![Problem::error("start::tracing", format!("spans cannot be exported: {error}"))])?,
+        None => None,
+    };
     let lasting = Lasting {
         metrics,
         keys: Arc::new(KeyRings::new(clock::now)),
@@ -45,6 +51,7 @@ pub fn assemble_with(config: Config, throttling: Throttling) -> Result<(Gateway,
         challenges: Challenges::default(),
         access_log,
         faults: Faults::default(),
+        spans,
     };
     let (hashes, (compiled, problems)) =
         ((config.config_sha256.clone(), config.rules_sha256.clone()), Snapshot::compile(config, &lasting, None, None));

@@ -5,9 +5,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
+use tokio::sync::mpsc;
 
 use super::succession::{Dismissal, Succession};
-use super::{Reloaded, certificates, reload};
+use super::{Reloaded, certificates, reload, supervisor};
+use crate::admin::{ReloadReport, ReloadRequest};
 use crate::config::watch::Watch;
 use crate::gateway::{Gateway, clock};
 use crate::proxy::probe::keep_probed;
@@ -23,6 +25,8 @@ pub(super) struct Caretaker {
     pub(super) succession: Arc<Succession>,
     /// Who was before it, until it leaves.
     pub(super) predecessor: Option<Dismissal>,
+    /// Who asks for a reload through the operators' listener.
+    pub(super) asked: tokio::sync::Mutex<mpsc::Receiver<ReloadRequest>>,
 }
 
 #[async_trait]
@@ -32,6 +36,8 @@ impl BackgroundService for Caretaker {
         if let Some(predecessor) = &self.predecessor {
             predecessor.send(&self.succession).await;
         }
+        self.succession.listeners_began().await;
+        supervisor::ready(self.state());
         tokio::select! {
             () = Arc::clone(&lasting.keys).keep_fresh() => {}
             () = keep_resolved(&lasting.pools, clock::steady) => {}
@@ -47,9 +53,19 @@ impl BackgroundService for Caretaker {
 }
 
 impl Caretaker {
+    /// In a word, for `systemctl status`.
+    fn state(&self) -> &'static str {
+        if self.gateway.is_ready() { "serving" } else { "waiting for the keys of an issuer; routes without a token are served" }
+    }
+
     async fn keep_tidy(&self) {
+        let mut was_ready = self.gateway.is_ready();
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
+            if self.gateway.is_ready() != was_ready && !self.gateway.is_draining() {
+                was_ready = !was_ready;
+                supervisor::status(self.state());
+            }
             self.gateway.lasting.throttling.evict(clock::now());
         }
     }
@@ -65,21 +81,30 @@ impl Caretaker {
             }
         };
         let mut watch = begin_watching(watched);
+        let mut asked = self.asked.lock().await;
         loop {
+            let mut asking = None;
             tokio::select! {
                 _ = hangup.recv() => {}
                 () = changed(&mut watch) => {}
+                Some(request) = asked.recv() => asking = Some(request),
             }
+            supervisor::reloading();
             let (gateway, path) = (Arc::clone(&self.gateway), path.clone());
             // A thread of its own: compiling rules would keep the key fetches on this runtime waiting.
             let Ok(outcome) = tokio::task::spawn_blocking(move || reload(&gateway, &path)).await else {
                 tracing::error!("reloading panicked; the configuration in use stays");
+                supervisor::ready(self.state());
                 continue;
             };
             if let (Reloaded::Yes { watched, .. }, Some(watch)) = (&outcome, &watch) {
                 watch.follow(watched);
             }
             tell(&outcome);
+            supervisor::ready(self.state());
+            if let Some(asking) = asking {
+                let _ = asking.send(report(outcome));
+            }
         }
     }
 }
@@ -95,6 +120,14 @@ async fn changed(watch: &mut Option<Watch>) {
         return;
     }
     std::future::pending().await
+}
+
+fn report(outcome: Reloaded) -> ReloadReport {
+    match outcome {
+        Reloaded::Same => ReloadReport::Unchanged,
+        Reloaded::Yes { needs_restart, warnings, .. } => ReloadReport::Loaded { needs_restart, warnings },
+        Reloaded::No { problems } => ReloadReport::Refused(problems),
+    }
 }
 
 fn tell(outcome: &Reloaded) {

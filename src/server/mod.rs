@@ -7,6 +7,7 @@ mod reload;
 mod run;
 mod stop;
 mod succession;
+mod supervisor;
 
 pub use assemble::{assemble, assemble_with};
 pub use reload::{Reloaded, reload};

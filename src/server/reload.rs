@@ -86,6 +86,10 @@ fn needs_restart(before: &Config, next: &Config) -> Vec<&'static str> {
     note(before.lifecycle.drain_wait != next.lifecycle.drain_wait, "server.drain_wait");
     note(before.lifecycle.upgrade_socket != next.lifecycle.upgrade_socket, "server.upgrade_socket");
     note(before.billing.ledger != next.billing.ledger, "billing.ledger");
+    let exporter = |config: &Config| {
+        config.tracing.as_ref().map(|tracing| (tracing.otlp.clone(), tracing.authorization.clone(), tracing.service_name.clone()))
+    };
+    note(exporter(before) != exporter(next), "tracing.otlp");
     note(before.access_log.output != next.access_log.output, "access_log.output");
     keys
 }

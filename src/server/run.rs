@@ -7,6 +7,8 @@ use pingora::server::{Fds, RunArgs, Server};
 use pingora::services::background::background_service;
 use pingora::services::listening::Service;
 
+use tokio::sync::mpsc;
+
 use super::caretaker::Caretaker;
 use super::stop::{self, Signals};
 use super::succession::{Dismissal, Inheriting, Predecessor, Sockets, Succession, SuccessionError};
@@ -79,12 +81,21 @@ pub fn run(
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
     server.add_service(Inheriting::new(listen::service(&server.configuration, &gateway, &config.listeners), &sockets));
-    let mut console = Service::new("admin".to_owned(), Console::new(Arc::clone(&gateway)));
+    // One is enough: whoever asks while another is being answered would get the same answer.
+    let (reloads, asked) = mpsc::channel(1);
+    let reloads = outlook.is_some().then_some(reloads);
+    let mut console = Service::new("admin".to_owned(), Console::new(Arc::clone(&gateway), reloads));
     console.add_tcp(&config.admin.to_string());
     console.threads = Some(1);
     server.add_service(Inheriting::new(console, &sockets));
     let source = outlook.map(|outlook| (outlook.path, outlook.watched));
-    let caretaker = Caretaker { gateway: Arc::clone(&gateway), source, succession: Arc::clone(&succession), predecessor };
+    let caretaker = Caretaker {
+        gateway: Arc::clone(&gateway),
+        source,
+        succession: Arc::clone(&succession),
+        predecessor,
+        asked: asked.into(),
+    };
     server.add_service(background_service("caretaker", caretaker));
 
     started(&gateway);

@@ -7,6 +7,7 @@ use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::succession::Succession;
+use super::supervisor;
 use crate::gateway::Gateway;
 
 /// How the process ends: SIGTERM when the requests that run are done, or the grace period is over; SIGINT likewise, but it waits for
@@ -43,7 +44,10 @@ impl ShutdownSignalWatch for Signals {
         tokio::select! {
             // Not `FastShutdown`: it does not tell the accepting tasks, and one that is just accepting while its runtime ends gets an
             // error for each try, tries for ever, and keeps the process alive.
-            _ = interrupt.recv() => self.leave_early(MOMENT.min(self.grace), AtLast::Exit),
+            _ = interrupt.recv() => {
+                supervisor::stopping();
+                self.leave_early(MOMENT.min(self.grace), AtLast::Exit);
+            }
             _ = terminate.recv() => self.terminate(&mut interrupt).await,
             () = self.succession.happened() => self.hand_over(),
         }
@@ -54,6 +58,7 @@ impl ShutdownSignalWatch for Signals {
 impl Signals {
     /// `/readyz` fails and answers announce the end of their connections first; the listeners close after that.
     async fn terminate(&self, interrupt: &mut Signal) {
+        supervisor::stopping();
         self.gateway.drain();
         tokio::select! {
             () = tokio::time::sleep(self.drain_wait) => self.leave_early(self.grace.saturating_sub(self.drain_wait), AtLast::LetPingora),
@@ -115,5 +120,8 @@ pub(super) fn close(gateway: &Gateway) -> bool {
         tracing::error!("the ledger could not be closed in 5 s; usage of the last moments may be lost");
     }
     gateway.lasting.access_log.close();
+    if let Some(spans) = &gateway.lasting.spans {
+        spans.close();
+    }
     written
 }

@@ -73,6 +73,41 @@ fn an_upgrade_under_load_fails_no_request_and_counts_each() {
 }
 
 #[test]
+fn a_gateway_renews_itself_when_it_is_asked_to() {
+    let upstream = Upstream::named("main");
+    let mut gateway = Setup::to(upstream.address()).server(", drain_wait: 0s, upgrade_socket: private/upgrade.sock").start();
+    let token = mint(&MintRequest::of("acme", "pro"));
+    let pid = |gateway: &Gateway| gateway.admin("/status").unwrap().json()["pid"].as_u64().unwrap();
+    let first = pid(&gateway);
+    let renew = || {
+        Command::new(env!("CARGO_BIN_EXE_tollgate"))
+            .args(["upgrade", "-c", "config.yaml"])
+            .current_dir(gateway.path(""))
+            .output()
+            .unwrap()
+    };
+    let output = renew();
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    wait_for("the predecessor's end", || pid(&gateway) != first);
+    let second = pid(&gateway);
+    assert!(said.starts_with(&format!("process {second} serves; process {first} ")), "{said}");
+    assert_eq!(gateway.get_with("/", &token).status, 200);
+
+    // A successor that cannot start: the one that runs goes on, and the command says so. A change that needs a restart would be
+    // refused by the running gateway's reload, too.
+    let broken = gateway.config().replace("upstream: main", "upstream: mian");
+    let config = gateway.config();
+    gateway.write("config.yaml", &broken);
+    assert_eq!(renew().status.code(), Some(3));
+    gateway.write("config.yaml", &config);
+    assert_eq!(pid(&gateway), second);
+    assert!(gateway.wait().0.success());
+    assert!(Command::new("kill").args(["-TERM", &second.to_string()]).status().unwrap().success());
+    wait_for("the successor's end", || gateway.admin("/livez").is_none());
+}
+
+#[test]
 fn limits_go_on_where_they_were() {
     let upstream = Upstream::named("main");
     let rule = "fn on_request(claims) { throttle(claims.org, 3, \"1h\"); throttle(claims.sub, 100, \"1h\", #{ burst: 4 }); }";

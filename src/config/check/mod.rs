@@ -61,6 +61,7 @@ pub(super) fn lower(root: &Node, source: &Arc<Source>, surroundings: &Surroundin
             billing: billing.settings,
             max_series_per_metric,
             access_log,
+            tracing: observing::tracing(top),
             config_sha256: sha256([source.text.as_str()]),
             rules_sha256: sha256(texts.flat_map(|(name, source)| [&**name, source.text.as_str()])),
             rules,

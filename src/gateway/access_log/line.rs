@@ -13,6 +13,8 @@ struct Line<'a> {
     time: String,
     request_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     client_ip: Option<String>,
     protocol: &'static str,
     method: &'a str,
@@ -94,6 +96,7 @@ pub(in crate::gateway) fn write(
     let line = Line {
         time: format!("{:.6}", clock::date(facts.received_at)),
         request_id: facts.id.as_str(),
+        trace_id: trail.trace().map(ToString::to_string),
         client_ip: (!omits("client_ip")).then(|| facts.client_ip.to_string()),
         protocol: facts.protocol.label(),
         method: facts.method.as_str(),

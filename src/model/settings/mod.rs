@@ -23,7 +23,7 @@ pub use identity::{ClaimKind, ClaimType, Identity, Issuer, TokenFrom};
 pub use lifecycle::Lifecycle;
 pub use limits::{Limits, RequestsPerIp};
 pub use listeners::{Acme, AcmeChallenge, Certificate, ClientCertificates, Listener, Protocols, ProxyProtocol, Tls, TlsVersion};
-pub use observing::{AccessLog, LogOutput};
+pub use observing::{AccessLog, LogOutput, Tracing};
 pub use routes::{
     Auth, Coding, Compression, Cors, CorsOrigin, CorsOrigins, ErrorPages, FixedAnswer, Gate, HeaderEdits, Maintenance, Mirror,
     Redirect, Rewrite, Route, RouteDefault, SecurityHeaders, Target,
@@ -69,6 +69,8 @@ pub struct Config {
     pub max_series_per_metric: usize,
     /// One line per request.
     pub access_log: AccessLog,
+    /// Which traces requests belong to; `None`: the gateway keeps out of it.
+    pub tracing: Option<Tracing>,
     /// SHA-256 of the configuration text, hexadecimal.
     pub config_sha256: String,
     /// SHA-256 of all rule texts, hexadecimal.

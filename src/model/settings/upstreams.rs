@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderName, Method};
 
-use super::Secret;
-use super::TlsVersion;
+use super::{Secret, TlsVersion};
 use crate::model::Name;
 
 /// One entry of `upstreams:`.

@@ -58,10 +58,8 @@ fn is_handshake(session: &Session) -> bool {
 /// that of a handshake is lifted here, and the tether of the client's connection watches over the answer instead.
 pub(super) fn lift(session: &Session, exchange: &mut Exchange, mut peer: Box<HttpPeer>) -> Box<HttpPeer> {
     if is_handshake(session)
-        && let (Some(tether), Some(permit)) = (Tether::of(session), exchange.permitted())
+        && let (Some(tether), Some(patience)) = (Tether::of(session), peer.options.read_timeout.take())
     {
-        let patience = permit.upstream().pool.timeouts().read;
-        peer.options.read_timeout = None;
         // RFC 8441, WebSockets over HTTP/2, is unknown to pingora.
         peer.options.set_http_version(1, 1);
         tether.until(|activity| async move {

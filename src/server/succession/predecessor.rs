@@ -17,6 +17,9 @@ use crate::throttling::{Heritage, Throttling};
 /// How long the predecessor may take for one answer; pingora's part of the hand-over tries once a second, six times.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// How long a successor may take from its start to its first connection.
+const RENEWAL: Duration = Duration::from_secs(120);
+
 /// How long the issuers may take to give their keys before the upgrade is given up.
 const KEYS: Duration = Duration::from_secs(30);
 
@@ -51,6 +54,29 @@ impl Predecessor {
             }
             other => Err(refusal(other)),
         }
+    }
+
+    /// Makes it start a successor of itself. Answers the successor's process id, once that serves.
+    ///
+    /// # Errors
+    /// It ended, or takes longer than two minutes; the gateway's own log says why, and it goes on.
+    pub fn renew(mut self, config: &Config) -> Result<u32, SuccessionError> {
+        let pid = match ask(&mut self.stream, &Ask::Start)? {
+            Tell::Started { pid } => pid,
+            other => return Err(refusal(other)),
+        };
+        let began = Instant::now();
+        while began.elapsed() < RENEWAL {
+            // It answers here once it has the sockets and serves.
+            if Self::meet(config).is_ok_and(|gateway| gateway.pid == pid) {
+                return Ok(pid);
+            }
+            if !std::path::Path::new("/proc").join(pid.to_string()).exists() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+        Err(SuccessionError::Broken(format!("process {pid} does not serve; see the gateway's log")))
     }
 
     /// The tables of limits that go on where its are.

@@ -1,6 +1,7 @@
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,7 +43,7 @@ impl Succession {
     }
 
     /// Resolves when proxy and console have taken their sockets.
-    pub(super) async fn listeners_began(&self) {
+    pub(in crate::server) async fn listeners_began(&self) {
         self.sockets.taken_by(2).await;
     }
 
@@ -66,7 +67,8 @@ impl Succession {
                 continue;
             };
             match self.converse(stream).await {
-                Ok(pid) => {
+                Ok(None) => {}
+                Ok(Some(pid)) => {
                     tracing::info!(pid, "a successor serves; this process leaves");
                     self.happened.send_replace(true);
                 }
@@ -76,7 +78,7 @@ impl Succession {
     }
 
     /// Answers one process until it serves; anything else is an error, after which nothing has changed.
-    async fn converse(&self, stream: UnixStream) -> io::Result<u32> {
+    async fn converse(&self, stream: UnixStream) -> io::Result<Option<u32>> {
         let peer = stream.peer_cred()?.uid();
         if peer != 0 && own_user() != Some(peer) {
             return Err(io::ErrorKind::PermissionDenied.into());
@@ -87,6 +89,10 @@ impl Succession {
         loop {
             let mut heard = Vec::new();
             tokio::time::timeout(PATIENCE, (&mut read).take(LONGEST).read_until(b'\n', &mut heard)).await??;
+            if heard.is_empty() && !has_sockets {
+                // Somebody wanted to know who is here.
+                return Ok(None);
+            }
             let (told, bytes) = match wire::parse(&heard)? {
                 _ if self.gateway.is_draining() => (refused("it is stopping"), Vec::new()),
                 Ask::Hello { protocol, .. } if protocol != PROTOCOL => {
@@ -98,6 +104,12 @@ impl Succession {
                     let version = env!("CARGO_PKG_VERSION").to_owned();
                     let hello = Tell::Hello { version, pid: std::process::id(), secret: heritage.secret, clock: heritage.clock };
                     (hello, Vec::new())
+                }
+                Ask::Start => {
+                    let told = start().map_or_else(|error| refused(&error.to_string()), |pid| Tell::Started { pid });
+                    write.write_all(&wire::line(&told)).await?;
+                    // What was started asks on a connection of its own.
+                    return Ok(None);
                 }
                 Ask::Sockets => match self.give().await {
                     Ok(()) => {
@@ -113,7 +125,7 @@ impl Succession {
                 Ask::Ready if has_sockets => {
                     // Whether it hears this or not: it serves.
                     let _ = write.write_all(&wire::line(&Tell::Leaving)).await;
-                    return Ok(pid);
+                    return Ok(Some(pid));
                 }
                 Ask::Ready => (refused("it has given no sockets"), Vec::new()),
             };
@@ -138,6 +150,25 @@ impl Succession {
             Err(_) => Err("the sockets cannot be sent".to_owned()),
         }
     }
+}
+
+/// Starts the program again that this process was started from, or what lies in its place by now, with the same arguments: in the
+/// same control group, with the same rights, and with the same streams.
+fn start() -> io::Result<u32> {
+    let program = std::env::current_exe()?;
+    // What Linux says of a program that was replaced.
+    let program = program.to_str().and_then(|path| path.strip_suffix(" (deleted)")).map_or(program.clone(), PathBuf::from);
+    let arguments = std::env::args_os().skip(1).filter(|argument| argument != "--upgrade");
+    let mut child = Command::new(&program).args(arguments).arg("--upgrade").stdin(Stdio::null()).spawn()?;
+    let pid = child.id();
+    tracing::info!(pid, program = %program.display(), "a successor was started");
+    // Somebody has to take note of its end.
+    std::thread::Builder::new().name("successor".to_owned()).spawn(move || {
+        if let Ok(status) = child.wait() {
+            tracing::error!(pid, %status, "the successor ended");
+        }
+    })?;
+    Ok(pid)
 }
 
 fn refused(why: &str) -> Tell {

@@ -17,6 +17,8 @@ pub(super) const PROTOCOL: u32 = 1;
 pub(super) enum Ask {
     /// Who are you?
     Hello { protocol: u32, pid: u32 },
+    /// Start a successor of yourself.
+    Start,
     /// Send the sockets; it listens for them.
     Sockets,
     /// Send the buckets of the limits.
@@ -31,6 +33,8 @@ pub(super) enum Ask {
 pub(super) enum Tell {
     /// What keys of limits are hashed with, and the clock that limits count on.
     Hello { version: String, pid: u32, secret: [u64; 2], clock: u64 },
+    /// A successor was started.
+    Started { pid: u32 },
     /// The sockets are sent.
     Sockets,
     /// So many bytes of buckets follow this line.

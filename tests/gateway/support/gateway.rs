@@ -21,6 +21,7 @@ pub struct Setup {
     files: Vec<(String, String)>,
     issuer_url: Option<String>,
     threads: usize,
+    variables: Vec<(String, String)>,
 }
 
 /// One key pair for all tests: making one takes seconds in a debug build.
@@ -47,6 +48,7 @@ impl Setup {
             files: Vec::new(),
             issuer_url: None,
             threads: 2,
+            variables: Vec::new(),
         }
     }
 
@@ -73,6 +75,12 @@ impl Setup {
     /// One open route to one upstream, whose keys are YAML in braces.
     pub fn open_to(keys: &str) -> Self {
         Self::new().upstream_text("main", keys).route("all", "/**", "none", "main")
+    }
+
+    /// A variable of the process's environment.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     pub fn route(mut self, name: &str, path: &str, auth: &str, upstream: &str) -> Self {
@@ -195,19 +203,20 @@ impl Setup {
             fs::write(folder.path().join(name), text).unwrap();
         }
         fs::write(folder.path().join("config.yaml"), self.text(listen, admin)).unwrap();
-        let child = spawn(folder.path(), &[]);
+        let child = spawn(folder.path(), &[], &self.variables);
         let gateway = Gateway { folder, child: Some(child), setup: self, listen, admin };
         wait_for("liveness", || gateway.admin("/livez").is_some_and(|reply| reply.status == 200));
         gateway
     }
 }
 
-fn spawn(folder: &Path, arguments: &[&str]) -> Child {
+fn spawn(folder: &Path, arguments: &[&str], variables: &[(String, String)]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_tollgate"))
         .args(["run", "-c", "config.yaml"])
         .args(arguments)
         .current_dir(folder)
         .env("NO_COLOR", "1")
+        .envs(variables.iter().map(|(name, value)| (name, value)))
         .stdout(Stdio::null())
         .stderr(fs::File::options().create(true).append(true).open(folder.join("stderr.log")).unwrap())
         .spawn()
@@ -234,6 +243,10 @@ impl Gateway {
 
     pub fn pid(&self) -> u32 {
         self.child.as_ref().unwrap().id()
+    }
+
+    pub fn admin_address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.admin).into()
     }
 
     /// Asks the operators' listener; `None` while nobody listens.
@@ -362,7 +375,7 @@ impl Gateway {
 
     /// Starts a successor, which is the gateway from now on, and gives the process that leaves.
     pub fn successor(&mut self) -> Child {
-        let successor = spawn(self.folder.path(), &["--upgrade"]);
+        let successor = spawn(self.folder.path(), &["--upgrade"], &self.setup.variables);
         self.child.replace(successor).unwrap()
     }
 
@@ -375,7 +388,7 @@ impl Gateway {
 
     /// Starts it again on the same folder and ports.
     pub fn restart(&mut self) {
-        self.child = Some(spawn(self.folder.path(), &[]));
+        self.child = Some(spawn(self.folder.path(), &[], &self.setup.variables));
         wait_for("readiness", || self.admin("/readyz").is_some_and(|reply| reply.status == 200));
     }
 }
