@@ -37,6 +37,8 @@
 
 pub mod model;
 
+pub mod tls;
+
 pub mod gateway;
 
 pub mod identity;

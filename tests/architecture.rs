@@ -14,8 +14,9 @@ use std::fs;
 use std::path::Path;
 
 /// Folders of `src/` from the bottom up. A file may name its own layer or a lower one; stages (1) never name each other.
-const LAYERS: [(&str, u8); 15] = [
+const LAYERS: [(&str, u8); 16] = [
     ("model", 0),
+    ("tls", 0),
     ("identity", 1),
     ("rules", 1),
     ("throttling", 1),
@@ -35,7 +36,7 @@ const LAYERS: [(&str, u8); 15] = [
 /// One dependency, one home.
 const HOMES: [(&str, &[&str]); 14] = [
     ("pingora_ketama", &["traffic/list"]),
-    ("openssl", &["config/check/", "proxy/"]),
+    ("openssl", &["tls/", "config/check/", "proxy/"]),
     ("pingora", &["proxy/", "admin/", "server/"]),
     ("rhai", &["rules/"]),
     ("jsonwebtoken", &["identity/", "demo/"]),

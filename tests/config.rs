@@ -46,6 +46,18 @@ impl Fixture {
             ("/run/secrets/short", "from-a-file\n"),
             ("tls/ca.pem", include_str!("config/tls/ca.pem")),
             ("tls/key.pem", include_str!("config/tls/key.pem")),
+            ("tls/good.pem", include_str!("config/tls/good.pem")),
+            ("tls/good.key", include_str!("config/tls/good.key")),
+            ("tls/locked.key", include_str!("config/tls/locked.key")),
+            ("tls/soon.pem", include_str!("config/tls/soon.pem")),
+            ("tls/soon.key", include_str!("config/tls/soon.key")),
+            ("tls/expired.pem", include_str!("config/tls/expired.pem")),
+            ("tls/expired.key", include_str!("config/tls/expired.key")),
+            ("tls/nameless.pem", include_str!("config/tls/nameless.pem")),
+            ("tls/nameless.key", include_str!("config/tls/nameless.key")),
+            ("tls/unordered.pem", include_str!("config/tls/unordered.pem")),
+            ("tls/weak.pem", include_str!("config/tls/weak.pem")),
+            ("tls/weak.key", include_str!("config/tls/weak.key")),
         ];
         Self { variables, files: files.map(|(path, text)| (path, text.to_owned())).into() }
     }
@@ -71,6 +83,11 @@ impl Environment for Fixture {
 
     fn is_open_to_everybody(&self, path: &Path) -> bool {
         path.ends_with("open")
+    }
+
+    /// The middle of December 2026: one of the certificates has ended, another one is about to.
+    fn now(&self) -> Duration {
+        Duration::from_secs(1_797_300_000)
     }
 }
 

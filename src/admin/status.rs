@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 use super::upstreams;
 use crate::gateway::{Gateway, clock};
 use crate::model::Moment;
+use crate::model::settings::{Certificate, Listener};
 
 /// What runs now, for people and for `tollgate status`: no secret, no customer.
 pub(super) fn status(gateway: &Gateway) -> Vec<u8> {
@@ -24,7 +25,7 @@ pub(super) fn status(gateway: &Gateway) -> Vec<u8> {
             "rules_sha256": config.rules_sha256,
             "failed_reload": last_reload,
         },
-        "listeners": config.listeners.iter().map(|listener| listener.address.to_string()).collect::<Vec<_>>(),
+        "listeners": config.listeners.iter().map(listener).collect::<Vec<_>>(),
         "routes": config.routes.iter().map(|route| &*route.name).collect::<Vec<_>>(),
         "issuers": lasting.keys.status().into_iter().map(|ring| json!({
             "name": &*ring.name,
@@ -58,6 +59,20 @@ pub(super) fn status(gateway: &Gateway) -> Vec<u8> {
     let mut text = serde_json::to_vec_pretty(&document).unwrap_or_default();
     text.push(b'\n');
     text
+}
+
+fn listener(listener: &Listener) -> Value {
+    let mut protocols = Vec::new();
+    protocols.extend(listener.protocols.http1.then_some("http1"));
+    protocols.extend(listener.protocols.http2.then_some("http2"));
+    let certificates = listener.tls.as_ref().map(|tls| {
+        let entry = |certificate: &Certificate| {
+            let end = Moment::new(certificate.not_after, std::time::Duration::ZERO);
+            json!({ "names": certificate.names, "not_after": instant(end) })
+        };
+        tls.certificates.iter().map(entry).collect::<Vec<_>>()
+    });
+    json!({ "address": listener.address.to_string(), "protocols": protocols, "certificates": certificates })
 }
 
 fn instant(moment: Moment) -> String {

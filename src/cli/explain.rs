@@ -24,6 +24,9 @@ pub(super) struct Explain {
     /// Who connects
     #[arg(long, value_name = "ADDRESS")]
     client_ip: Option<IpAddr>,
+    /// How it comes, as a JSON object: protocol, is_secure, is_websocket, client_certificate
+    #[arg(long, value_name = "JSON")]
+    connection: Option<String>,
     /// The status that the upstream answers
     #[arg(long, default_value_t = 200)]
     status: u16,
@@ -44,6 +47,10 @@ impl Explain {
         };
         let mut described = Described::new(&self.request, clock::now());
         described.client_ip = self.client_ip;
+        if let Some(text) = &self.connection {
+            let wrong = |error| Failure::with_code(2, format!("--connection describes no connection: {error}"));
+            described.connection = serde_json::from_str(text).map_err(wrong)?;
+        }
         for header in &self.headers {
             let (name, value) = header
                 .split_once(':')

@@ -6,6 +6,10 @@ pub(super) fn parse(text: &str) -> Option<Duration> {
     if !text.starts_with(|c: char| c.is_ascii_digit()) {
         return None;
     }
+    // Days have 24 hours here; jiff leaves them to calendars.
+    if let Some(days) = text.strip_suffix('d') {
+        return days.parse::<u64>().ok()?.checked_mul(86_400).map(Duration::from_secs);
+    }
     text.parse::<jiff::SignedDuration>().ok()?.try_into().ok()
 }
 
@@ -26,7 +30,9 @@ mod tests {
 
     #[test]
     fn durations_carry_their_unit() {
-        for (text, milliseconds) in [("5s", 5_000), ("500ms", 500), ("1m", 60_000), ("1h30m", 5_400_000), ("24h", 86_400_000)] {
+        for (text, milliseconds) in
+            [("5s", 5_000), ("500ms", 500), ("1m", 60_000), ("1h30m", 5_400_000), ("24h", 86_400_000), ("365d", 31_536_000_000)]
+        {
             assert_eq!(parse(text), Some(Duration::from_millis(milliseconds)), "{text}");
         }
         for text in ["5", "", "-5s", "PT5S", "5 parsecs", "1 month", "99999999999999999999h", "5s ago"] {

@@ -2,6 +2,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::env::VarError;
 use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What a configuration refers to outside its own text, so that [`parse`](super::parse) itself touches neither the process
 /// environment nor a disk.
@@ -18,6 +19,11 @@ pub trait Environment {
     /// Whether every account of the machine may read the file.
     fn is_open_to_everybody(&self, _path: &Path) -> bool {
         false
+    }
+
+    /// Since the Unix epoch: certificates end.
+    fn now(&self) -> Duration {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
 }
 
@@ -81,6 +87,10 @@ impl<'a> Surroundings<'a> {
 
     pub(super) fn is_open_to_everybody(&self, path: &Path) -> bool {
         self.environment.is_open_to_everybody(path)
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        self.environment.now()
     }
 
     pub(super) fn watch(&self, path: &Path) {

@@ -5,17 +5,20 @@
 
 mod access_log;
 pub mod clock;
+mod doors;
 mod judge;
 mod lasting;
 mod live;
 mod permit;
 mod report;
+mod route;
 mod settle;
 mod settler;
 mod snapshot;
 mod trail;
 
 pub use access_log::AccessLog;
+pub use doors::{Doors, Doorway};
 pub use judge::judge;
 pub use lasting::Lasting;
 pub use live::{FailedReload, Gateway};

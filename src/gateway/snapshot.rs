@@ -2,11 +2,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::permit::UpstreamEntry;
-use super::{Lasting, clock};
+use super::route::Detours;
+use super::{Doors, Lasting, clock};
 use crate::identity::Identifier;
 use crate::metrics::{MeterHandles, RouteHandles, RuleHandles};
-use crate::model::settings::{Auth, Config, Route, RouteDefault, Target};
-use crate::model::{Absence, Caller, Ending, Facts, Hook, Moment, Name, Plan, Problem, Rejection, Severity, TokenFault};
+use crate::model::settings::{Auth, Config, Route, RouteDefault};
+use crate::model::{Absence, Caller, Facts, Hook, Moment, Name, Problem, Rejection, Severity, TokenFault};
 use crate::rules::{RuleBook, RuleSet, Vocabulary};
 use crate::traffic::Router;
 
@@ -18,6 +19,8 @@ pub struct Snapshot {
     pub loaded_at: Moment,
     /// The compiled rules.
     pub rules: RuleBook,
+    /// Where connections come in.
+    pub doors: Doors,
     /// In the order of the rule book.
     pub rule_handles: Vec<RuleHandles>,
     /// The meters that `meter()` may name.
@@ -48,6 +51,8 @@ pub struct RouteEntry {
     pub rules: RuleSet,
     /// What is counted here.
     pub handles: RouteHandles,
+    /// What leads elsewhere than the request says.
+    pub(super) detours: Detours,
 }
 
 impl Snapshot {
@@ -74,6 +79,13 @@ impl Snapshot {
                 Err(error) => problems.push(Problem::error("config::meter-metric", format!("meter `{}`: {error}", meter.name))),
             }
         }
+        let doors = match Doors::compile(&config.listeners, before.map(|before| &before.doors), metrics) {
+            Ok(doors) => doors,
+            Err(problem) => {
+                problems.push(problem);
+                return (Err(()), problems);
+            }
+        };
         if problems.iter().any(|problem| problem.severity == Severity::Error) {
             return (Err(()), problems);
         }
@@ -98,8 +110,8 @@ impl Snapshot {
         };
         let upstreams = lasting.pools.all().iter().map(|(name, pool)| (name.clone(), entry(pool))).collect();
         let route_entry = |route: &Route| {
-            let rules = rules.select(&route.name);
-            Arc::new(RouteEntry { route: route.clone(), rules, handles: metrics.route(&route.name) })
+            let (rules, detours) = (rules.select(&route.name), Detours::of(route));
+            Arc::new(RouteEntry { route: route.clone(), rules, handles: metrics.route(&route.name), detours })
         };
         let routes = config.routes.iter().map(route_entry).collect();
         let rule_handles = rules
@@ -113,6 +125,7 @@ impl Snapshot {
         let snapshot = Self {
             loaded_at: clock::now(),
             rules,
+            doors,
             rule_handles,
             meters,
             unrouted: metrics.route(&Name::from("")),
@@ -179,17 +192,5 @@ impl RouteEntry {
     /// Whether a request passes that no rule spoke about.
     pub(super) fn is_open(&self) -> bool {
         self.route.default == RouteDefault::Allow
-    }
-
-    /// The upstream that the rules chose, or the route's own.
-    pub(super) fn pool(&self, plan: &Plan, snapshot: &Snapshot) -> Result<Arc<UpstreamEntry>, Ending> {
-        let name = match (&plan.upstream, &self.route.target) {
-            (Some(chosen), _) => chosen,
-            (None, Target::Upstream(name)) => name,
-            (None, Target::Respond { status, body }) => {
-                return Err(Ending::Respond { status: *status, body: body.clone() });
-            }
-        };
-        snapshot.upstream(name).cloned().ok_or_else(|| Rejection::Internal.into())
     }
 }

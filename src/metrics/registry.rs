@@ -5,6 +5,7 @@ use prometheus::{
     TextEncoder,
 };
 
+use super::listeners::ListenerSeries;
 use super::upstreams::{UpstreamGauges, UpstreamObserved};
 use super::{OWN_SECONDS, REQUEST_SECONDS};
 use crate::model::{Name, TokenFault};
@@ -23,11 +24,14 @@ pub struct Metrics {
     pub(super) upstream_seconds: HistogramVec,
     pub(super) upstream_errors: IntCounterVec,
     pub(super) upstream_retries: IntCounterVec,
+    pub(super) websockets: IntGaugeVec,
+    pub(super) websockets_closed: IntCounterVec,
     pub(super) rule_evaluations: IntCounterVec,
     pub(super) rule_seconds: HistogramVec,
     pub(super) rule_actions: IntCounterVec,
     pub(super) throttle_decisions: IntCounterVec,
     pub(super) overflow: IntCounterVec,
+    pub(super) listeners: ListenerSeries,
     tokens_valid: IntCounter,
     tokens_refused: Vec<(TokenFault, IntCounter)>,
     reloads: IntCounterVec,
@@ -120,6 +124,12 @@ impl Metrics {
                 &["upstream", "reason"],
             )?,
             upstream_retries: declare.counters("upstream_retries_total", "Attempts after the first.", &["upstream"])?,
+            websockets: declare.gauges("websockets", "WebSockets that are open.", &["route"])?,
+            websockets_closed: declare.counters(
+                "websockets_closed_total",
+                "WebSockets by how they ended.",
+                &["route", "reason"],
+            )?,
             rule_evaluations: declare.counters(
                 "rule_evaluations_total",
                 "Hooks run, by how they ended.",
@@ -133,6 +143,7 @@ impl Metrics {
                 "Increments folded into _other because a metric has too many series.",
                 &["metric"],
             )?,
+            listeners: ListenerSeries::declare(&declare)?,
             tokens_valid: tokens.with_label_values(&["valid"]),
             tokens_refused: TokenFault::ALL.map(|fault| (fault, tokens.with_label_values(&[fault.label()]))).into(),
             reloads: declare.counters("config_reloads_total", "Attempts to load a configuration.", &["result"])?,
@@ -203,6 +214,35 @@ fn declare_build(registry: &Registry) -> Result<IntGauge, prometheus::Error> {
     let gauge = IntGauge::with_opts(opts)?;
     registry.register(Box::new(gauge.clone()))?;
     Ok(gauge)
+}
+
+impl ListenerSeries {
+    fn declare(declare: &Declare<'_>) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            connections: declare.counters("connections_total", "Connections accepted.", &["listener"])?,
+            handshakes: declare.counters(
+                "tls_handshakes_total",
+                "TLS handshakes, by how they ended.",
+                &["listener", "result"],
+            )?,
+            handshake_seconds: declare.histograms(
+                "tls_handshake_duration_seconds",
+                "Of TLS handshakes that worked, the network's share included.",
+                &["listener"],
+                REQUEST_SECONDS,
+            )?,
+            certificate_expiry: declare.floats(
+                "tls_certificate_expiry_timestamp_seconds",
+                "When a certificate in use ends.",
+                &["listener", "name"],
+            )?,
+            proxy_headers: declare.counters(
+                "proxy_protocol_refusals_total",
+                "Connections closed because no trusted proxy introduced them properly.",
+                &["listener"],
+            )?,
+        })
+    }
 }
 
 impl ObservedHandles {

@@ -10,6 +10,13 @@ pub enum Rejection {
     BadRequest(Malformed),
     /// No route matches.
     NoRoute,
+    /// The address may not use the route.
+    IpDenied,
+    /// The route is closed for a while.
+    Maintenance {
+        /// How long, as far as the operator knows.
+        retry_after: Duration,
+    },
     /// No acceptable token.
     Unauthenticated(TokenFault),
     /// The issuer's keys were never fetched, or are older than `max_stale`.
@@ -59,6 +66,8 @@ pub enum Malformed {
     Path,
     /// A header name with `_` or `.`, which some servers read as `-`.
     HeaderName,
+    /// Over a TLS connection to another host, whose certificate is not good for this one.
+    Misdirected,
     /// Two `Authorization` headers.
     TwoAuthorizations,
     /// Framing that two servers may read differently.
@@ -113,6 +122,7 @@ impl Malformed {
             Self::Method => 405,
             Self::TargetTooLong => 414,
             Self::Expectation => 417,
+            Self::Misdirected => 421,
             Self::HeadersTooLarge => 431,
             _ => 400,
         }
@@ -124,6 +134,7 @@ impl Malformed {
             Self::Target => "invalid_target",
             Self::Path => "ambiguous_path",
             Self::HeaderName => "invalid_header_name",
+            Self::Misdirected => "misdirected_request",
             Self::TwoAuthorizations => "several_authorizations",
             Self::Framing => "ambiguous_framing",
             Self::Expectation => "unknown_expectation",
@@ -142,12 +153,13 @@ impl Rejection {
             Self::NoRoute => 404,
             Self::Unauthenticated(_) => 401,
             Self::Denied { status, .. } => *status,
-            Self::NotAllowed => 403,
+            Self::NotAllowed | Self::IpDenied => 403,
             Self::RuleFailed | Self::Internal => 500,
             Self::Throttled(_) => 429,
-            Self::KeysUnavailable | Self::LedgerUnavailable | Self::Upstream(UpstreamFault::NoServer | UpstreamFault::Busy) => {
-                503
-            }
+            Self::KeysUnavailable
+            | Self::LedgerUnavailable
+            | Self::Maintenance { .. }
+            | Self::Upstream(UpstreamFault::NoServer | UpstreamFault::Busy) => 503,
             Self::Upstream(UpstreamFault::Timeout) => 504,
             Self::Upstream(_) => 502,
         }
@@ -158,6 +170,8 @@ impl Rejection {
         match self {
             Self::BadRequest(malformed) => malformed.reason(),
             Self::NoRoute => "no_route",
+            Self::IpDenied => "ip_denied",
+            Self::Maintenance { .. } => "maintenance",
             Self::Unauthenticated(TokenFault::Missing) => "token_required",
             Self::Unauthenticated(_) => "invalid_token",
             Self::KeysUnavailable => "identity_unavailable",
@@ -180,8 +194,8 @@ impl Rejection {
             Self::BadRequest(_) => OutcomeKind::BadRequest,
             Self::NoRoute => OutcomeKind::NoRoute,
             Self::Unauthenticated(_) => OutcomeKind::Unauthenticated,
-            Self::KeysUnavailable | Self::LedgerUnavailable => OutcomeKind::Unavailable,
-            Self::Denied { .. } | Self::NotAllowed => OutcomeKind::Denied,
+            Self::KeysUnavailable | Self::LedgerUnavailable | Self::Maintenance { .. } => OutcomeKind::Unavailable,
+            Self::Denied { .. } | Self::NotAllowed | Self::IpDenied => OutcomeKind::Denied,
             Self::RuleFailed | Self::Internal => OutcomeKind::RuleError,
             Self::Throttled(_) => OutcomeKind::Throttled,
             Self::Upstream(_) => OutcomeKind::UpstreamError,
@@ -191,8 +205,7 @@ impl Rejection {
     /// Seconds for `Retry-After`, rounded up and at least 1, where waiting helps.
     pub fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::Throttled(throttled) => {
-                let wait = throttled.retry_after;
+            Self::Throttled(Throttled { retry_after: wait, .. }) | Self::Maintenance { retry_after: wait } => {
                 Some((wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1))
             }
             Self::KeysUnavailable | Self::LedgerUnavailable | Self::Upstream(UpstreamFault::NoServer) => Some(5),

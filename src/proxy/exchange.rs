@@ -5,7 +5,9 @@ use http::HeaderMap;
 use pingora::prelude::{Error, Session};
 
 use super::attempts::Attempts;
+use super::compress::Encoder;
 use super::fault;
+use super::websocket::Tunnel;
 use crate::gateway::{Gateway, Permit, Settlement, Snapshot, Trail, clock};
 use crate::model::{Decision, Ending, Facts, Moment, Outcome, OutcomeKind, ResponseFacts};
 
@@ -21,8 +23,14 @@ pub struct Exchange {
     ending: Option<Ending>,
     /// What the `on_response` rules recorded.
     pub(super) reviewed: Option<Decision>,
+    /// Compresses the answer, if that was agreed upon.
+    pub(super) encoder: Option<Encoder>,
     /// The attempts to reach a server.
     pub(super) attempts: Attempts,
+    /// The WebSocket that it became.
+    pub(super) tunnel: Option<Box<Tunnel>>,
+    /// Whether the connection has something to end it.
+    pub(super) tethered: bool,
     status: u16,
     headers: HeaderMap,
     bytes_in: u64,
@@ -48,7 +56,10 @@ impl Exchange {
             permit: None,
             ending: None,
             reviewed: None,
+            encoder: None,
             attempts: Attempts::default(),
+            tunnel: None,
+            tethered: false,
             status: 0,
             headers: HeaderMap::new(),
             bytes_in: 0,
@@ -92,6 +103,13 @@ impl Exchange {
 
     pub(super) fn ending(&self) -> Option<&Ending> {
         self.ending.as_ref()
+    }
+
+    /// Before the process stops, clients are told not to reuse their connections; over HTTP/2 pingora tells them by GOAWAY.
+    pub(super) fn announce_close(&self, session: &mut Session) {
+        if self.gateway.is_announcing() {
+            session.set_keepalive(None);
+        }
     }
 
     pub(super) fn answered(&mut self, status: u16, headers: HeaderMap) {

@@ -1,10 +1,10 @@
 //! From a request on the wire to [`Facts`], or a refusal: canonicalise before anything is decided.
 
-use std::net::{IpAddr, Ipv4Addr};
-
 use http::{HeaderMap, Method, Version, header};
+use ipnet::IpNet;
 use pingora::prelude::Session;
 
+use super::door::{self, Connection};
 use super::framing;
 use crate::model::{CanonicalPath, Ending, Facts, Malformed, Moment, Protocol, Rejection, RequestId};
 
@@ -26,16 +26,12 @@ impl From<Malformed> for Ending {
     }
 }
 
-/// Reads a request. What is refused comes with as many facts as are safe to log.
-pub(super) fn read(session: &Session, at: Moment) -> (Facts, Result<(), Malformed>) {
-    let client_ip = session
-        .client_addr()
-        .and_then(|address| address.as_inet())
-        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |inet| inet.ip().to_canonical());
+/// Reads a request. What is refused, or belongs elsewhere, comes with as many facts as are safe to log.
+pub(super) fn read(session: &Session, at: Moment, trusted: &[IpNet]) -> (Facts, Result<(), Ending>) {
+    let connection = Connection::of(session);
     let request = session.req_header();
     let mut facts = Facts {
         method: request.method.clone(),
-        client_ip,
         protocol: match request.version {
             Version::HTTP_2 => Protocol::Http2,
             Version::HTTP_10 => Protocol::Http10,
@@ -43,7 +39,15 @@ pub(super) fn read(session: &Session, at: Moment) -> (Facts, Result<(), Malforme
         },
         ..Facts::unknown(RequestId::new(at, fastrand::u128(..)), at)
     };
-    let verdict = examine(session, &mut facts);
+    if let Some(connection) = connection {
+        door::describe(connection, request, trusted, &mut facts);
+    }
+    let verdict = match (examine(session, &mut facts), connection) {
+        (Err(malformed), _) => Err(malformed.into()),
+        (Ok(()), Some(connection)) => door::direct(connection, &facts),
+        // Every connection comes through the door.
+        (Ok(()), None) => Err(Rejection::Internal.into()),
+    };
     (facts, verdict)
 }
 

@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pingora::prelude::Session;
-use pingora::proxy::{HttpProxy, http_proxy_service};
 use pingora::server::configuration::ServerConf;
 use pingora::services::listening::Service;
 
-use super::Front;
+use super::door::Door;
 use crate::gateway::Gateway;
 use crate::model::settings::Listener;
 
@@ -23,9 +22,9 @@ const WRITE: Duration = Duration::from_secs(30);
 /// For the rest of a body that nobody wants, before the connection is closed instead of reused.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// The proxy as a pingora service on every listener.
-pub fn service(conf: &Arc<ServerConf>, gateway: &Arc<Gateway>, listeners: &[Listener]) -> Service<HttpProxy<Front>> {
-    let mut service = http_proxy_service(conf, Front::new(Arc::clone(gateway)));
+/// The proxy as a pingora service on every listener. The endpoints are plain TCP; what else a listener asks for is done by its [`Door`].
+pub fn service(conf: &Arc<ServerConf>, gateway: &Arc<Gateway>, listeners: &[Listener]) -> Service<Door> {
+    let mut service = Service::new("proxy".to_owned(), Door::new(conf, gateway));
     for listener in listeners {
         service.add_tcp(&listener.address.to_string());
     }

@@ -1,14 +1,20 @@
 //! Pingora's hooks, one line each: everything they decide is decided elsewhere.
 
 mod attempts;
+mod compress;
+mod cors;
+mod door;
 mod exchange;
 mod fault;
 mod forward;
 mod framing;
 mod intake;
 pub mod listen;
+mod pages;
 pub mod probe;
 mod reply;
+mod tether;
+mod websocket;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,16 +52,17 @@ impl ProxyHttp for Front {
     /// None: the default list holds a compression module that is off and still runs for every chunk.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
-    async fn early_request_filter(&self, session: &mut Session, _: &mut Self::CTX) -> Result<()> {
+    async fn early_request_filter(&self, session: &mut Session, exchange: &mut Self::CTX) -> Result<()> {
         listen::limit(session);
+        exchange.announce_close(session);
         Ok(())
     }
 
     async fn request_filter(&self, session: &mut Session, exchange: &mut Self::CTX) -> Result<bool> {
-        let (facts, verdict) = intake::read(session, exchange.began());
+        let (facts, verdict) = intake::read(session, exchange.began(), &exchange.snapshot().config.trusted_proxies);
         let started = exchange.start(facts);
-        if let Err(malformed) = verdict {
-            return reply::send(session, exchange, malformed.into()).await.map(|()| true);
+        if let Err(ending) = verdict {
+            return reply::send(session, exchange, ending).await.map(|()| true);
         }
         match judge(&started.snapshot, &self.0.lasting, started.trail).await {
             Ok(permit) => exchange.permit(permit),
@@ -64,8 +71,8 @@ impl ProxyHttp for Front {
         Ok(false)
     }
 
-    async fn upstream_peer(&self, _: &mut Session, exchange: &mut Self::CTX) -> Result<Box<HttpPeer>> {
-        forward::pick(exchange)
+    async fn upstream_peer(&self, session: &mut Session, exchange: &mut Self::CTX) -> Result<Box<HttpPeer>> {
+        forward::pick(exchange).map(|peer| websocket::lift(session, exchange, peer))
     }
 
     async fn connected_to_upstream(
@@ -106,12 +113,13 @@ impl ProxyHttp for Front {
 
     async fn request_body_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         _: bool,
         exchange: &mut Self::CTX,
     ) -> Result<()> {
         exchange.received(body.as_ref().map_or(0, Bytes::len));
+        websocket::received(session, body, exchange).await;
         forward::keep_deadline(exchange)
     }
 
@@ -124,8 +132,16 @@ impl ProxyHttp for Front {
         forward::review(session, response, exchange)
     }
 
-    async fn response_filter(&self, _: &mut Session, response: &mut ResponseHeader, exchange: &mut Self::CTX) -> Result<()> {
-        forward::shape_response(response, exchange)
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        exchange: &mut Self::CTX,
+    ) -> Result<()> {
+        door::adorn(session, response)?;
+        exchange.announce_close(session);
+        forward::shape_response(response, exchange)?;
+        websocket::begin(session, response, exchange)
     }
 
     fn response_body_filter(
@@ -135,18 +151,24 @@ impl ProxyHttp for Front {
         is_last: bool,
         exchange: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
+        if let Some(encoder) = &mut exchange.encoder {
+            encoder.encode(body, is_last)?;
+        }
         exchange.sent(body.as_ref().map_or(0, Bytes::len));
+        websocket::sent(body.as_ref(), exchange);
         forward::keep_deadline(exchange)?;
         exchange.attempts.came_to_its_end(is_last);
         Ok(None)
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Self::CTX) -> FailToProxy {
+        websocket::explain(session, exchange);
         let error_code = reply::fail(session, exchange, error).await;
         FailToProxy { error_code, can_reuse_downstream: false }
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Self::CTX) {
+        websocket::release(session, exchange);
         exchange.finish(session, error);
     }
 

@@ -9,6 +9,7 @@
 
 mod book;
 mod budget;
+mod certificate;
 mod claims;
 mod compile;
 mod evaluation;

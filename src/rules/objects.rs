@@ -3,6 +3,7 @@ use std::borrow::Cow;
 use http::HeaderMap;
 use rhai::{Dynamic, Engine, EvalAltResult, INT, ImmutableString, Position};
 
+use super::certificate;
 use super::evaluation::{Evaluation, running};
 use crate::model::{Facts, Hook, ResponseFacts};
 
@@ -56,7 +57,7 @@ pub(super) struct Field {
 }
 
 /// Every property there is; `claims` has whatever the token has.
-pub(super) const FIELDS: [Field; 16] = [
+pub(super) const FIELDS: [Field; 20] = [
     field(Object::Request, "path", |e| e.facts.path.as_str().into()),
     field(Object::Request, "method", |e| e.facts.method.as_str().into()),
     field(Object::Request, "host", |e| e.facts.host.as_str().into()),
@@ -64,6 +65,10 @@ pub(super) const FIELDS: [Field; 16] = [
     field(Object::Request, "headers", |_| Dynamic::from(RequestHeaders)),
     field(Object::Request, "cookies", |_| Dynamic::from(Cookies)),
     field(Object::Request, "client_ip", |e| e.facts.client_ip.to_string().into()),
+    field(Object::Request, "client_certificate", |e| certificate::view(e.facts.client_certificate.as_deref())),
+    field(Object::Request, "protocol", |e| e.facts.protocol.label().into()),
+    field(Object::Request, "is_secure", |e| e.facts.is_secure.into()),
+    field(Object::Request, "is_websocket", |e| e.facts.is_websocket.into()),
     field(Object::Request, "id", |e| e.facts.id.as_str().into()),
     field(Object::Request, "route", |e| (*e.route).into()),
     late(Object::Request, "body_bytes", |e| number(e.body_bytes_in)),

@@ -63,7 +63,7 @@ fn refuse(gateway: &Gateway, problems: &[Problem]) -> Reloaded {
 
 /// Values that come from the environment or from files are not in the text's hash.
 fn secrets_changed(before: &Config, next: &Config) -> bool {
-    before.identity != next.identity || before.upstreams != next.upstreams
+    before.identity != next.identity || before.upstreams != next.upstreams || before.listeners != next.listeners
 }
 
 /// What pingora and the operating system fix at the start.
@@ -74,10 +74,13 @@ fn needs_restart(before: &Config, next: &Config) -> Vec<&'static str> {
             keys.push(key);
         }
     };
-    note(before.listeners != next.listeners, "listeners");
+    let addresses = |config: &Config| config.listeners.iter().map(|listener| listener.address).collect::<Vec<_>>();
+    note(addresses(before) != addresses(next), "listeners[].address");
     note(before.admin != next.admin, "admin.address");
     note(before.threads != next.threads, "server.threads");
     note(before.grace != next.grace, "server.grace");
+    note(before.lifecycle.drain_wait != next.lifecycle.drain_wait, "server.drain_wait");
+    note(before.lifecycle.upgrade_socket != next.lifecycle.upgrade_socket, "server.upgrade_socket");
     note(before.billing.ledger != next.billing.ledger, "billing.ledger");
     note(before.access_log.output != next.access_log.output, "access_log.output");
     keys

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::Connection;
+
 /// A file of rule tests, as written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,6 +33,9 @@ pub(super) struct Case {
     pub(super) headers: BTreeMap<String, String>,
     /// Who connects.
     pub(super) client_ip: Option<IpAddr>,
+    /// How, where it matters.
+    #[serde(default)]
+    pub(super) connection: Connection,
     /// When: an RFC 3339 instant.
     pub(super) now: Option<String>,
     /// What the upstream answers.
@@ -79,6 +84,8 @@ pub(super) struct Expect {
     pub(super) outcome: Option<String>,
     /// The upstream that gets the request.
     pub(super) route_to: Option<String>,
+    /// The path that the upstream gets.
+    pub(super) path: Option<String>,
     /// The route that matches.
     pub(super) route: Option<String>,
     /// The status of the gateway's own answer.

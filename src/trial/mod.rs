@@ -2,8 +2,10 @@
 
 mod cases;
 mod check;
+mod connection;
 pub mod explain;
 mod rehearsal;
 pub mod suite;
 
+pub use connection::Connection;
 pub use rehearsal::{Answer, Described, Rehearsal, Shown};

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
+use super::Connection;
 use crate::gateway::{AccessLog, Faults, Lasting, Snapshot, Trail, clock, judge, owed};
 use crate::identity::KeyRings;
 use crate::metrics::Metrics;
@@ -31,6 +32,8 @@ pub struct Described {
     pub headers: Vec<(String, String)>,
     /// Who connects.
     pub client_ip: Option<IpAddr>,
+    /// How.
+    pub connection: Connection,
     /// When.
     pub at: Moment,
 }
@@ -71,6 +74,8 @@ pub struct Shown {
     pub ending: Option<Ending>,
     /// Where it went.
     pub upstream: Option<Name>,
+    /// The path that the upstream got, if it is not the one that was judged.
+    pub path: Option<CanonicalPath>,
     /// What the rules asked for, if it was proxied.
     pub plan: Plan,
     /// The header edits of `on_response`.
@@ -130,6 +135,7 @@ impl Rehearsal {
             hooks: trail.decision().map(|decision| (Hook::Request, Arc::clone(decision))).into_iter().collect(),
             ending: None,
             upstream: None,
+            path: None,
             plan: Plan::default(),
             response_plan: Plan::default(),
             usage: Vec::new(),
@@ -143,6 +149,15 @@ impl Rehearsal {
         };
         shown.upstream = Some(permit.upstream().pool.name().clone());
         shown.plan = permit.plan().clone();
+        if let Some(route) = trail.route() {
+            match route.rewritten(permit.plan(), &shown.facts) {
+                Ok(path) => shown.path = path,
+                Err(rejection) => {
+                    shown.ending = Some(rejection.into());
+                    return Ok(shown);
+                }
+            }
+        }
         self.answer(&mut shown, &trail, &permit, answer, answer_headers);
         Ok(shown)
     }
@@ -185,7 +200,7 @@ impl Rehearsal {
 impl Described {
     /// A request at the given time without further headers.
     pub fn new(line: &str, at: Moment) -> Self {
-        Self { line: line.to_owned(), headers: Vec::new(), client_ip: None, at }
+        Self { line: line.to_owned(), headers: Vec::new(), client_ip: None, connection: Connection::default(), at }
     }
 
     fn facts(&self) -> Result<Facts, String> {
@@ -203,7 +218,7 @@ impl Described {
         let path = if path.is_empty() { "/" } else { path };
         let path = CanonicalPath::parse(path)
             .map_err(|problem| format!("the gateway refuses the path `{path}` before any rule runs: {problem:?}"))?;
-        Ok(Facts {
+        let mut facts = Facts {
             method,
             host: host.split(':').next().unwrap_or_default().to_ascii_lowercase(),
             path,
@@ -211,7 +226,9 @@ impl Described {
             headers: header_map(&self.headers)?,
             client_ip: self.client_ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             ..Facts::unknown(RequestId::new(self.at, 0), self.at)
-        })
+        };
+        self.connection.describe(&mut facts);
+        Ok(facts)
     }
 }
 

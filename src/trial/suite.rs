@@ -120,6 +120,7 @@ fn try_case(rehearsal: &mut Rehearsal, file: &File, case: &Case, name: Option<&s
         line: case.request.clone(),
         headers: pairs(&case.headers),
         client_ip: case.client_ip,
+        connection: case.connection.clone(),
         at: case.now.as_deref().map(moment).transpose()?.unwrap_or_else(clock::now),
     };
     let answer = Answer {

@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use crate::support::{Authority, H2Answer, H2Server, Setup, answer, get, tls_server};
+use crate::support::{Authority, H2Answer, H2Server, Setup, acceptor, answer, get, tls_server};
 
 #[test]
 fn a_server_with_prior_knowledge_gets_http2_without_tls() {
@@ -49,8 +49,8 @@ fn alpn_agrees_on_http2_or_on_what_there_is() {
     let folder = tempfile::tempdir().unwrap();
     let ca = folder.path().join("ca.pem");
     fs::write(&ca, ours.pem()).unwrap();
-    let new = H2Server::secure(ours.acceptor("localhost"), |_| H2Answer::new(200).body(b"new"));
-    let old = tls_server(ours.acceptor("localhost"), |_, _, _| answer("200 OK", "", "old"));
+    let new = H2Server::secure(acceptor(&ours.server(&["localhost"])), |_| H2Answer::new(200).body(b"new"));
+    let old = tls_server(acceptor(&ours.server(&["localhost"])), |_, _, _| answer("200 OK", "", "old"));
     for (port, protocol, expected) in
         [(new.address().port(), "http2", "new"), (new.address().port(), "auto", "new"), (old.port(), "auto", "old")]
     {

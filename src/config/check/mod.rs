@@ -4,11 +4,12 @@
 mod billing;
 mod claims;
 mod identity;
+mod lifecycle;
 mod listening;
 mod observing;
-mod pattern;
 mod routes;
 mod rules;
+mod tls;
 mod upstreams;
 
 use std::sync::Arc;
@@ -28,26 +29,30 @@ use crate::model::{Name, Problem, Source};
 pub(super) fn lower(root: &Node, source: &Arc<Source>, surroundings: &Surroundings<'_>, problems: &Problems) -> Config {
     Field::root(root, problems).section(|top| {
         version(top);
-        let (listeners, admin) = listening::lower(top);
-        let (threads, grace) = listening::server(top);
+        let (listeners, admin) = listening::lower(top, surroundings);
+        let (threads, grace, lifecycle, trusted_proxies) = listening::server(top, &listeners, surroundings);
         let billing = billing::lower(top, surroundings);
         let mut identity = identity::lower(top);
         billing.warn_about_tenants(&identity);
         identity.account = billing.account;
         let upstreams = upstreams::lower(top, surroundings);
-        let routes = routes::lower(top, &upstreams, &identity.issuers);
+        let routes = routes::lower(top, &upstreams, &identity);
+        let error_pages = routes::error_pages(top, surroundings);
         let rules = rules::lower(top, &routes, surroundings);
         let throttling = throttling(top);
         let (max_series_per_metric, access_log) = observing::lower(top, surroundings);
         let texts = rules.entries.iter().map(|rule| (&rule.name, &rule.source)).chain(rules.library.iter().map(|(n, s)| (n, s)));
         Config {
             listeners,
+            trusted_proxies,
             admin,
             threads,
             grace,
+            lifecycle,
             identity,
             upstreams,
             routes: routes::settle(routes, &rules),
+            error_pages,
             throttling,
             billing: billing.settings,
             max_series_per_metric,

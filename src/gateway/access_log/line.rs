@@ -14,6 +14,7 @@ struct Line<'a> {
     request_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     client_ip: Option<String>,
+    protocol: &'static str,
     method: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     host: Option<&'a str>,
@@ -94,6 +95,7 @@ pub(in crate::gateway) fn write(
         time: format!("{:.6}", clock::date(facts.received_at)),
         request_id: facts.id.as_str(),
         client_ip: (!omits("client_ip")).then(|| facts.client_ip.to_string()),
+        protocol: facts.protocol.label(),
         method: facts.method.as_str(),
         host: (!omits("host")).then_some(facts.host.as_str()),
         path: (!omits("path")).then_some(facts.path.as_str()),
@@ -144,7 +146,7 @@ fn decider<'a>(decision: Option<&'a Decision>, ending: Option<&'a Ending>) -> Op
     let last = |wanted: fn(&Effect) -> bool| {
         decision.enforced().filter(|entry| wanted(&entry.effect)).last().map(|entry| &*entry.place.rule)
     };
-    last(Effect::ends_rules).or_else(|| last(|effect| matches!(effect, Effect::RouteTo(_))))
+    last(Effect::ends_rules).or_else(|| last(Effect::routes))
 }
 
 /// None, or one: only what was tried again is worth a member.

@@ -4,6 +4,7 @@
 
 mod accounting;
 mod identity;
+mod lifecycle;
 mod listeners;
 mod observing;
 mod routes;
@@ -14,15 +15,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 pub use accounting::{Billing, Meter, OnFull, Throttling};
 pub use identity::{ClaimKind, ClaimType, Identity, Issuer, TokenFrom};
-pub use listeners::Listener;
+pub use lifecycle::Lifecycle;
+pub use listeners::{Certificate, ClientCertificates, Listener, Protocols, ProxyProtocol, Tls, TlsVersion};
 pub use observing::{AccessLog, LogOutput};
-pub use routes::{Auth, Route, RouteDefault, Target};
+pub use routes::{
+    Auth, Coding, Compression, Cors, CorsOrigin, CorsOrigins, ErrorPages, FixedAnswer, Gate, HeaderEdits, Maintenance, Mirror,
+    Redirect, Rewrite, Route, RouteDefault, SecurityHeaders, Target,
+};
 pub use rules::{Mode, OnError, Rule, RuleLimits, Rules};
 pub use upstreams::{
-    Balance, Dns, Family, HashKey, HealthCheck, Outliers, Probe, Retries, Server, Timeouts, TlsVersion, Upstream,
-    UpstreamProtocol, UpstreamTls,
+    Balance, Dns, Family, HashKey, HealthCheck, Outliers, Probe, Retries, Server, Timeouts, Upstream, UpstreamProtocol,
+    UpstreamTls,
 };
 
 /// The whole configuration.
@@ -30,18 +37,24 @@ pub use upstreams::{
 pub struct Config {
     /// Where the proxy listens.
     pub listeners: Vec<Listener>,
+    /// Whose word about clients is believed: PROXY protocol headers and `X-Forwarded-*`.
+    pub trusted_proxies: Vec<IpNet>,
     /// Where operators ask.
     pub admin: SocketAddr,
     /// Worker threads of the proxy.
     pub threads: usize,
     /// How long running requests may finish after SIGTERM.
     pub grace: Duration,
+    /// How connections and the process end.
+    pub lifecycle: Lifecycle,
     /// Who is calling?
     pub identity: Identity,
     /// By name, in the order of the file.
     pub upstreams: Vec<Upstream>,
     /// First match wins.
     pub routes: Vec<Route>,
+    /// What browsers get instead of problem documents.
+    pub error_pages: ErrorPages,
     /// What shall happen?
     pub rules: Rules,
     /// May it happen now?

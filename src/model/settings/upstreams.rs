@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::{HeaderName, Method};
 
 use super::Secret;
+use super::TlsVersion;
 use crate::model::Name;
 
 /// One entry of `upstreams:`.
@@ -99,15 +100,6 @@ pub struct UpstreamTls {
     pub identity: Option<(Arc<str>, Secret)>,
     /// Nothing is sent over an older version.
     pub minimum_version: TlsVersion,
-}
-
-/// Versions of TLS that are still good for something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum TlsVersion {
-    /// RFC 5246.
-    Tls12,
-    /// RFC 8446.
-    Tls13,
 }
 
 /// Time limits towards an upstream.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tollgate::demo::{APPLICATION_ID, ISSUER, Issuer, MintRequest};
 
-use super::{Reply, ask, free_port, get, send, wait_for};
+use super::{Curled, Leaf, Reply, ask, curl, free_port, get, send, wait_for};
 
 /// What a gateway is started from. Everything has a default that works.
 pub struct Setup {
@@ -16,6 +16,9 @@ pub struct Setup {
     rules: Vec<(String, String, String)>,
     extra: String,
     identity: String,
+    listener: String,
+    server: String,
+    files: Vec<(String, String)>,
     issuer_url: Option<String>,
     threads: usize,
 }
@@ -39,6 +42,9 @@ impl Setup {
             rules: Vec::new(),
             extra: String::new(),
             identity: String::new(),
+            listener: String::new(),
+            server: String::new(),
+            files: Vec::new(),
             issuer_url: None,
             threads: 2,
         }
@@ -110,6 +116,29 @@ impl Setup {
         self
     }
 
+    /// Keys of the one listener, indented by four.
+    pub fn listener(mut self, text: &str) -> Self {
+        self.listener.push_str(text);
+        self
+    }
+
+    /// Keys of `server:` in flow style, beginning with a comma.
+    pub fn server(mut self, text: &str) -> Self {
+        self.server.push_str(text);
+        self
+    }
+
+    /// A file beside the configuration.
+    pub fn file(mut self, name: &str, text: &str) -> Self {
+        self.files.push((name.to_owned(), text.to_owned()));
+        self
+    }
+
+    /// A certificate and its key as `NAME.pem` and `NAME.key`.
+    pub fn certificate(self, name: &str, leaf: &Leaf) -> Self {
+        self.file(&format!("{name}.pem"), &leaf.certificate).file(&format!("{name}.key"), &leaf.key)
+    }
+
     /// Another issuer than the shared one.
     pub fn issuer(mut self, url: &str) -> Self {
         self.issuer_url = Some(url.to_owned());
@@ -123,16 +152,27 @@ impl Setup {
         )
     }
 
+    /// Most tests that stop a gateway have nothing before it that watches `/readyz`.
+    fn server_keys(&self) -> String {
+        if self.server.contains("drain_wait") { self.server.clone() } else { format!(", drain_wait: 0s{}", self.server) }
+    }
+
     fn text(&self, listen: u16, admin: u16) -> String {
         let issuer_url = self.issuer_url.clone().unwrap_or_else(|| issuer().url());
         let rules: String =
             self.rules.iter().map(|(name, _, keys)| format!("  - {{ file: rules/{name}.rhai{keys} }}\n")).collect();
         let rules = if rules.is_empty() { String::new() } else { format!("rules:\n{rules}") };
         format!(
-            "version: 1\nlisteners:\n  - address: 127.0.0.1:{listen}\nadmin:\n  address: 127.0.0.1:{admin}\n\
-             server: {{ threads: {}, grace: 5s }}\nidentity:\n  issuers:\n    - name: test\n      url: {issuer_url}\n      issuer: {ISSUER}\n      \
+            "version: 1\nlisteners:\n  - address: 127.0.0.1:{listen}\n{}admin:\n  address: 127.0.0.1:{admin}\n\
+             server: {{ threads: {}, grace: 5s{} }}\nidentity:\n  issuers:\n    - name: test\n      url: {issuer_url}\n      issuer: {ISSUER}\n      \
              audiences: [{APPLICATION_ID}]\n      cooldown: 1s\n{}upstreams:\n{}routes:\n{}{rules}access_log: {{ output: \"file:access.log\" }}\n{}",
-            self.threads, self.identity, self.upstreams, self.routes, self.extra
+            self.listener,
+            self.threads,
+            self.server_keys(),
+            self.identity,
+            self.upstreams,
+            self.routes,
+            self.extra
         )
     }
 
@@ -151,17 +191,21 @@ impl Setup {
         for (name, text, _) in &self.rules {
             fs::write(folder.path().join(format!("rules/{name}.rhai")), text).unwrap();
         }
+        for (name, text) in &self.files {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
         fs::write(folder.path().join("config.yaml"), self.text(listen, admin)).unwrap();
-        let child = spawn(folder.path());
+        let child = spawn(folder.path(), &[]);
         let gateway = Gateway { folder, child: Some(child), setup: self, listen, admin };
         wait_for("liveness", || gateway.admin("/livez").is_some_and(|reply| reply.status == 200));
         gateway
     }
 }
 
-fn spawn(folder: &Path) -> Child {
+fn spawn(folder: &Path, arguments: &[&str]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_tollgate"))
         .args(["run", "-c", "config.yaml"])
+        .args(arguments)
         .current_dir(folder)
         .env("NO_COLOR", "1")
         .stdout(Stdio::null())
@@ -222,6 +266,12 @@ impl Gateway {
 
     pub fn get(&self, path: &str) -> Reply {
         get(self.address(), path, "")
+    }
+
+    /// Asks with curl for `https://HOST/PATH` or with another scheme; the authority's certificate is in `ca.pem`.
+    pub fn curl(&self, url: &str, arguments: &[&str]) -> Curled {
+        let ca = self.path("ca.pem").display().to_string();
+        curl(self.address(), url, &[&["--cacert", &ca], arguments].concat())
     }
 
     pub fn send(&self, bytes: &str) -> Option<Reply> {
@@ -310,9 +360,22 @@ impl Gateway {
         (status, began.elapsed())
     }
 
+    /// Starts a successor, which is the gateway from now on, and gives the process that leaves.
+    pub fn successor(&mut self) -> Child {
+        let successor = spawn(self.folder.path(), &["--upgrade"]);
+        self.child.replace(successor).unwrap()
+    }
+
+    /// The same, and waits until the first process has left. Answers how it ended.
+    pub fn upgrade(&mut self) -> ExitStatus {
+        let mut old = self.successor();
+        wait_for("the predecessor's end", || old.try_wait().unwrap().is_some());
+        old.wait().unwrap()
+    }
+
     /// Starts it again on the same folder and ports.
     pub fn restart(&mut self) {
-        self.child = Some(spawn(self.folder.path()));
+        self.child = Some(spawn(self.folder.path(), &[]));
         wait_for("readiness", || self.admin("/readyz").is_some_and(|reply| reply.status == 200));
     }
 }

@@ -1,15 +1,21 @@
 //! What the tests start and ask.
 
-mod authority;
+mod certificates;
 mod client;
+mod curl;
 mod gateway;
 mod h2_server;
+mod kept;
+mod tls_server;
 mod upstream;
 
-pub use authority::{Authority, tls_server};
+pub use certificates::{Authority, Leaf};
 pub use client::{Reply, ask, get, send};
+pub use curl::{Curled, curl};
 pub use gateway::{Gateway, Setup, mint};
 pub use h2_server::{H2Answer, H2Server};
+pub use kept::Kept;
+pub use tls_server::{acceptor, demand, tls_server};
 pub use upstream::{Upstream, answer, raw_server};
 
 use std::net::TcpListener;
