@@ -1,7 +1,6 @@
 //! Where does it go? Which route a request matches, which servers an upstream has, how they are, and whose turn it is.
 
 mod budget;
-mod choice;
 mod list;
 mod member;
 mod pattern;
@@ -15,7 +14,6 @@ mod schedule;
 mod tests;
 mod tried;
 
-pub use choice::consistent;
 pub use member::{Member, Standing, Ticket};
 pub use pattern::{HostPattern, PathPattern};
 pub use pool::{NoServer, Pick, Pool, Tally};

@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use crate::support::{Authority, H2Answer, H2Server, Setup, answer, get, tls_server};
+use crate::support::{Authority, H2Answer, H2Server, Setup, acceptor, answer, get, h2_ask, tls_server};
 
 #[test]
 fn a_server_with_prior_knowledge_gets_http2_without_tls() {
@@ -49,8 +49,8 @@ fn alpn_agrees_on_http2_or_on_what_there_is() {
     let folder = tempfile::tempdir().unwrap();
     let ca = folder.path().join("ca.pem");
     fs::write(&ca, ours.pem()).unwrap();
-    let new = H2Server::secure(ours.acceptor("localhost"), |_| H2Answer::new(200).body(b"new"));
-    let old = tls_server(ours.acceptor("localhost"), |_, _, _| answer("200 OK", "", "old"));
+    let new = H2Server::secure(acceptor(&ours.server(&["localhost"])), |_| H2Answer::new(200).body(b"new"));
+    let old = tls_server(acceptor(&ours.server(&["localhost"])), |_, _, _| answer("200 OK", "", "old"));
     for (port, protocol, expected) in
         [(new.address().port(), "http2", "new"), (new.address().port(), "auto", "new"), (old.port(), "auto", "old")]
     {
@@ -84,4 +84,32 @@ fn statuses_and_methods_are_retried_as_over_http1() {
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 503], "a POST gets the answer there is");
     assert_eq!((sick.seen().len(), well.seen().len()), (2, 2));
+}
+
+/// What a gRPC client sends and a gRPC server answers: the status is in the trailers, or in the head if there is no message.
+#[test]
+fn grpc_calls_keep_their_frames_and_trailers() {
+    let server = H2Server::plain(|request| match request.path.as_str() {
+        "/shop.Orders/Get" => H2Answer::new(200)
+            .header("content-type", "application/grpc")
+            .body(b"\0\0\0\0\x02ok")
+            .trailer("grpc-status", "0")
+            .trailer("grpc-message", "fine"),
+        _ => H2Answer::new(200).header("content-type", "application/grpc").header("grpc-status", "12"),
+    });
+    let gateway = Setup::open_to(&format!("{{ servers: [\"http://{}\"], protocol: http2 }}", server.address()))
+        .listener("    protocols: [http1, http2]\n")
+        .start();
+    let grpc = [("content-type", "application/grpc"), ("te", "trailers")];
+    let reply = h2_ask(gateway.address(), "/shop.Orders/Get", &grpc, b"\0\0\0\0\x01x").unwrap();
+    assert_eq!((reply.status, &reply.body[..]), (200, &b"\0\0\0\0\x02ok"[..]));
+    assert_eq!(reply.trailers["grpc-status"], "0");
+    assert_eq!(reply.trailers["grpc-message"], "fine");
+    let seen = &server.seen()[0];
+    assert_eq!((seen.method.as_str(), seen.authority.as_str(), &seen.body[..]), ("POST", "grpc.example", &b"\0\0\0\0\x01x"[..]));
+    assert_eq!((seen.header("te"), seen.header("content-type")), (Some("trailers"), Some("application/grpc")));
+
+    let reply = h2_ask(gateway.address(), "/shop.Orders/Nothing", &grpc, b"\0\0\0\0\0").unwrap();
+    assert_eq!((reply.status, reply.body.len()), (200, 0));
+    assert_eq!(reply.headers["grpc-status"], "12");
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use openssl::ssl::SslVersion;
 
-use crate::support::{Authority, Setup, answer, tls_server, wait_for};
+use crate::support::{Authority, Setup, acceptor, answer, demand, tls_server, wait_for};
 
 /// A folder for the files that a configuration names.
 fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -32,8 +32,8 @@ fn a_server_is_believed_if_the_right_authority_says_so_for_the_right_name() {
     let (ours, others) = (Authority::new("ours"), Authority::new("others"));
     let files = folder(&[("ours.pem", &ours.pem()), ("others.pem", &others.pem())]);
     let at = |name: &str| files.path().join(name).display().to_string();
-    let server = tls_server(ours.acceptor("localhost"), hello);
-    let other_name = tls_server(ours.acceptor("api.internal"), hello);
+    let server = tls_server(acceptor(&ours.server(&["localhost"])), hello);
+    let other_name = tls_server(acceptor(&ours.server(&["api.internal"])), hello);
     for (address, tls, expected) in [
         (server, format!("ca: {}", at("ours.pem")), Some("localhost serves ")),
         (server, format!("ca: {}", at("others.pem")), None),
@@ -58,18 +58,19 @@ fn a_server_is_believed_if_the_right_authority_says_so_for_the_right_name() {
 #[test]
 fn a_client_certificate_is_shown_where_one_is_configured() {
     let (ours, clients) = (Authority::new("ours"), Authority::new("clients"));
-    let (worker, stranger) = (clients.client("gateway-7"), ours.client("stranger"));
+    let gateway_7 = clients.client("gateway-7");
+    let stranger = ours.client("stranger");
     let files = folder(&[
         ("ca.pem", &ours.pem()),
-        ("gateway.pem", &worker.certificate),
-        ("gateway.key", &worker.key),
+        ("gateway.pem", &gateway_7.certificate),
+        ("gateway.key", &gateway_7.key),
         ("stranger.pem", &stranger.certificate),
         ("stranger.key", &stranger.key),
     ]);
     let at = |name: &str| files.path().join(name).display().to_string();
-    let mut acceptor = ours.acceptor("localhost");
-    clients.demand(&mut acceptor);
-    let server = tls_server(acceptor, hello);
+    let mut door = acceptor(&ours.server(&["localhost"]));
+    demand(&mut door, &clients);
+    let server = tls_server(door, hello);
     let tls = |name: &str| {
         let ca = at("ca.pem");
         if name.is_empty() {
@@ -94,9 +95,9 @@ fn nothing_is_sent_over_a_version_that_is_too_old() {
     let ca = files.path().join("ca.pem").display().to_string();
     let requests = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&requests);
-    let mut acceptor = ours.acceptor("localhost");
-    acceptor.set_max_proto_version(Some(SslVersion::TLS1_2)).unwrap();
-    let server = tls_server(acceptor, move |head, client, name| {
+    let mut door = acceptor(&ours.server(&["localhost"]));
+    door.set_max_proto_version(Some(SslVersion::TLS1_2)).unwrap();
+    let server = tls_server(door, move |head, client, name| {
         count.fetch_add(1, Ordering::SeqCst);
         hello(head, client, name)
     });
@@ -112,7 +113,7 @@ fn a_changed_authority_counts_from_the_reload_on_also_for_kept_connections() {
     let (ours, others) = (Authority::new("ours"), Authority::new("others"));
     let files = folder(&[("ca.pem", &ours.pem())]);
     let ca = files.path().join("ca.pem");
-    let server = tls_server(ours.acceptor("localhost"), hello);
+    let server = tls_server(acceptor(&ours.server(&["localhost"])), hello);
     let gateway = Setup::open_to(&upstream(server, &format!("ca: {}", ca.display()))).threads(1).start();
     assert_eq!(gateway.get("/").status, 200);
 
@@ -133,7 +134,7 @@ fn a_changed_authority_counts_from_the_reload_on_also_for_kept_connections() {
 fn probes_check_certificates_like_requests() {
     let (ours, others) = (Authority::new("ours"), Authority::new("others"));
     let files = folder(&[("ours.pem", &ours.pem()), ("others.pem", &others.pem())]);
-    let server = tls_server(ours.acceptor("localhost"), hello);
+    let server = tls_server(acceptor(&ours.server(&["localhost"])), hello);
     for kind in ["type: http, path: /", "type: tcp"] {
         for (file, expected) in [("ours.pem", "up"), ("others.pem", "down")] {
             let ca = files.path().join(file).display().to_string();
