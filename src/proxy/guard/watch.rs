@@ -30,7 +30,9 @@ pub(in crate::proxy) struct Watch {
     /// Made when something is awaited for the first time, which on a fast connection is never.
     timer: Option<Pin<Box<Sleep>>>,
     end: Option<End>,
-    is_quiet: bool,
+    /// Since when reads find nothing. HTTP/2 says goodbye before it closes, so that alone does not mean idle.
+    quiet: Option<Instant>,
+    idle: Duration,
 }
 
 #[derive(Debug)]
@@ -64,7 +66,8 @@ impl Watch {
         } else {
             Protocol::Http1(Head::new(limits))
         };
-        Self { line, protocol, timer: None, end: None, is_quiet: false }
+        let idle = limits.idle_timeout;
+        Self { line, protocol, timer: None, end: None, quiet: None, idle }
     }
 
     /// Another request may begin on the connection.
@@ -92,7 +95,7 @@ impl Watch {
         match Pin::new(&mut *stream).poll_read(cx, buf) {
             Poll::Ready(result) => {
                 let after = buf.filled().len();
-                self.is_quiet = false;
+                self.quiet = None;
                 result?;
                 match &mut self.protocol {
                     Protocol::Http1(head) => head.read(after - before, &self.line),
@@ -108,7 +111,7 @@ impl Watch {
                 Poll::Ready(Ok(()))
             }
             Poll::Pending => {
-                self.is_quiet = true;
+                self.quiet.get_or_insert_with(Instant::now);
                 if !self.is_overdue(cx) {
                     return Poll::Pending;
                 }
@@ -241,8 +244,10 @@ impl Drop for Watch {
             Protocol::Http1(head) => head.is_idle(&self.line),
             Protocol::Http2(http2) => http2.is_between(),
         };
+        // Half of it is late enough: pingora counts from the end of the last stream.
+        let is_late = self.quiet.is_some_and(|since| since.elapsed() >= self.idle / 2);
         let guard = self.line.guard();
-        if self.is_quiet && self.end.is_none() && is_idle && !guard.gateway.is_draining() {
+        if is_late && self.end.is_none() && is_idle && !guard.gateway.is_draining() {
             guard.protection().cut("idle");
         }
     }
