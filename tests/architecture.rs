@@ -34,8 +34,9 @@ const LAYERS: [(&str, u8); 16] = [
 ];
 
 /// One dependency, one home.
-const HOMES: [(&str, &[&str]); 13] = [
-    ("openssl", &["tls/"]),
+const HOMES: [(&str, &[&str]); 14] = [
+    ("pingora_ketama", &["traffic/list"]),
+    ("openssl", &["tls/", "config/check/", "proxy/"]),
     ("pingora", &["proxy/", "admin/", "server/"]),
     ("rhai", &["rules/"]),
     ("jsonwebtoken", &["identity/", "demo/"]),

@@ -11,9 +11,9 @@ pub(super) fn observe(gateway: &Gateway) -> Observed {
         Identification::Given(_) => 0,
     };
     let pools = lasting.pools.all();
-    let servers = pools
-        .values()
-        .flat_map(|pool| pool.servers().map(|(server, known)| (pool.name().clone(), server.authority.clone(), known)));
+    let servers = pools.values().flat_map(|pool| {
+        pool.servers().into_iter().map(|(server, known)| (pool.name().clone(), server.authority.clone(), known))
+    });
     Observed {
         issuers: lasting
             .keys
@@ -30,5 +30,6 @@ pub(super) fn observe(gateway: &Gateway) -> Observed {
         usage_last_success: usage.as_ref().and_then(|usage| usage.last_commit_ms).map_or(0.0, |ms| ms as f64 / 1e3),
         access_log_dropped: lasting.access_log.dropped(),
         servers: servers.collect(),
+        upstreams: super::upstreams::observe(gateway),
     }
 }

@@ -1,5 +1,6 @@
 use serde_json::{Value, json};
 
+use super::upstreams;
 use crate::gateway::{Gateway, clock};
 use crate::model::Moment;
 use crate::model::settings::{Certificate, Listener};
@@ -38,10 +39,7 @@ pub(super) fn status(gateway: &Gateway) -> Vec<u8> {
             "stale": ring.stale,
             "last_error": ring.last_error,
         })).collect::<Vec<_>>(),
-        "upstreams": config.upstreams.iter().map(|upstream| json!({
-            "name": &*upstream.name,
-            "servers": upstream.servers.iter().map(|server| &*server.authority).collect::<Vec<_>>(),
-        })).collect::<Vec<_>>(),
+        "upstreams": upstreams::status(gateway),
         "rules": snapshot.rules.rules().iter().map(|card| json!({
             "name": &*card.name,
             "file": &*card.file,

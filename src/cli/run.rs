@@ -5,14 +5,17 @@ use tracing_subscriber::EnvFilter;
 
 use super::{Failure, Source, check, terminal};
 use crate::gateway::Gateway;
-use crate::model::settings::Listener;
-use crate::server::{self, Outlook};
+use crate::model::settings::{Config, Listener};
+use crate::server::{self, Outlook, Predecessor, StartError};
 
 /// Serve. SIGHUP or a changed file loads the configuration again, SIGTERM stops gracefully, SIGINT within a second.
 #[derive(Debug, Args)]
 pub(super) struct Run {
     #[command(flatten)]
     source: Source,
+    /// Take sockets and limits over from the gateway that runs with the same `server.upgrade_socket`; it leaves when this one serves
+    #[arg(long)]
+    upgrade: bool,
 }
 
 impl Run {
@@ -25,20 +28,35 @@ impl Run {
 
         let path = self.source.path();
         let loaded = check::load(&path)?;
-        let (gateway, mut warnings) = server::assemble(loaded.config).map_err(|problems| check::failure(&problems))?;
+        let predecessor = if self.upgrade { Some(meet(&loaded.config)?) } else { None };
+        let assembled = match &predecessor {
+            Some(predecessor) => {
+                let throttling = predecessor.throttling(loaded.config.throttling.max_keys);
+                server::assemble_with(loaded.config, throttling)
+            }
+            None => server::assemble(loaded.config),
+        };
+        let (gateway, mut warnings) = assembled.map_err(|problems| check::failure(&problems))?;
         warnings.extend(loaded.warnings);
         if !warnings.is_empty() {
             terminal::talk(&check::render(&warnings));
         }
         let outlook = Outlook { path, watched: loaded.watched };
-        match server::run(gateway, Some(outlook), announce) {
+        match server::run(gateway, Some(outlook), predecessor, announce) {
             Ok(true) => Ok(()),
             Ok(false) => Err(Failure::new("usage of the last moments may not have been written down")),
+            Err(StartError::Succession(error)) => Err(Failure::new(error.to_string())),
             Err(error) => Err(Failure::new(format!(
                 "{error}\nanother process may be using it: stop it, or change the address in the configuration"
             ))),
         }
     }
+}
+
+fn meet(config: &Config) -> Result<Predecessor, Failure> {
+    let predecessor = Predecessor::meet(config).map_err(|error| Failure::new(error.to_string()))?;
+    tracing::info!(pid = predecessor.pid, version = predecessor.version, "a gateway runs; preparing to take over from it");
+    Ok(predecessor)
 }
 
 fn url(listener: &Listener) -> String {

@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use super::{Lasting, Settler, Snapshot};
 use crate::model::Moment;
@@ -17,6 +18,8 @@ pub struct Gateway {
     last_failure: Mutex<Option<FailedReload>>,
     in_flight: AtomicUsize,
     draining: AtomicBool,
+    announcing: AtomicBool,
+    closing: watch::Sender<bool>,
 }
 
 /// A configuration that was refused, until one is accepted again.
@@ -38,6 +41,8 @@ impl Gateway {
             last_failure: Mutex::new(None),
             in_flight: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
+            announcing: AtomicBool::new(false),
+            closing: watch::Sender::new(false),
         }
     }
 
@@ -77,14 +82,35 @@ impl Gateway {
         self.in_flight.load(Ordering::Acquire)
     }
 
-    /// From now on the gateway says that it is not ready.
+    /// From now on the gateway says that it is not ready, and that connections end.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
+        self.announce();
     }
 
-    /// Whether new requests can be served: keys are there and the process is not about to stop.
+    /// From now on clients are told that their connections end.
+    pub fn announce(&self) {
+        self.announcing.store(true, Ordering::Release);
+    }
+
+    /// Whether clients are told that their connections end.
+    pub fn is_announcing(&self) -> bool {
+        self.announcing.load(Ordering::Acquire)
+    }
+
+    /// From now on no new connection comes in, and connections that would stay open for ever are closed.
+    pub fn close(&self) {
+        self.closing.send_replace(true);
+    }
+
+    /// Becomes true with [`Self::close`].
+    pub fn closing(&self) -> watch::Receiver<bool> {
+        self.closing.subscribe()
+    }
+
+    /// Whether new requests can be served: keys are there, names were looked up, and the process is not about to stop.
     pub fn is_ready(&self) -> bool {
-        !self.draining.load(Ordering::Acquire) && self.lasting.keys.ready()
+        !self.draining.load(Ordering::Acquire) && self.lasting.keys.ready() && self.lasting.pools.are_looked_up()
     }
 
     /// Whether the process is about to stop.

@@ -10,6 +10,7 @@ mod registry;
 mod requests;
 mod rules;
 mod upstreams;
+mod websockets;
 
 pub use listeners::ListenerHandles;
 pub use meters::MeterHandles;
@@ -17,7 +18,8 @@ pub use protection::{Protection, Refused, Shed};
 pub use registry::{Metrics, Observed};
 pub use requests::RouteHandles;
 pub use rules::RuleHandles;
-pub use upstreams::UpstreamHandles;
+pub use upstreams::{ServerObserved, UpstreamHandles, UpstreamObserved};
+pub use websockets::{WebsocketEnd, WebsocketHandles};
 
 /// What an edge spans: from a fast local answer to a slow report.
 const REQUEST_SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];

@@ -6,6 +6,7 @@ use prometheus::{
 };
 
 use super::listeners::ListenerSeries;
+use super::upstreams::{UpstreamGauges, UpstreamObserved};
 use super::{OWN_SECONDS, Protection, REQUEST_SECONDS};
 use crate::model::{Name, TokenFault};
 
@@ -23,6 +24,8 @@ pub struct Metrics {
     pub(super) upstream_seconds: HistogramVec,
     pub(super) upstream_errors: IntCounterVec,
     pub(super) upstream_retries: IntCounterVec,
+    pub(super) websockets: IntGaugeVec,
+    pub(super) websockets_closed: IntCounterVec,
     pub(super) rule_evaluations: IntCounterVec,
     pub(super) rule_seconds: HistogramVec,
     pub(super) rule_actions: IntCounterVec,
@@ -63,6 +66,8 @@ pub struct Observed {
     pub access_log_dropped: u64,
     /// Upstream, server, and whether its address is known.
     pub servers: Vec<(Name, Name, bool)>,
+    /// Per upstream, with what is known of each server.
+    pub upstreams: Vec<UpstreamObserved>,
 }
 
 #[derive(Debug)]
@@ -78,6 +83,7 @@ struct ObservedHandles {
     usage_last_success: Gauge,
     access_log_dropped: IntCounter,
     server_resolved: IntGaugeVec,
+    upstreams: UpstreamGauges,
 }
 
 impl Metrics {
@@ -120,6 +126,12 @@ impl Metrics {
                 &["upstream", "reason"],
             )?,
             upstream_retries: declare.counters("upstream_retries_total", "Attempts after the first.", &["upstream"])?,
+            websockets: declare.gauges("websockets", "WebSockets that are open.", &["route"])?,
+            websockets_closed: declare.counters(
+                "websockets_closed_total",
+                "WebSockets by how they ended.",
+                &["route", "reason"],
+            )?,
             rule_evaluations: declare.counters(
                 "rule_evaluations_total",
                 "Hooks run, by how they ended.",
@@ -258,6 +270,7 @@ impl ObservedHandles {
                 "Whether a server's address is known.",
                 &["upstream", "server"],
             )?,
+            upstreams: UpstreamGauges::declare(declare)?,
         })
     }
 
@@ -276,6 +289,7 @@ impl ObservedHandles {
         self.usage_pending.set(signed(now.usage_pending));
         self.usage_last_success.set(now.usage_last_success);
         catch_up(&self.access_log_dropped, now.access_log_dropped);
+        self.upstreams.set(&now.upstreams);
         self.server_resolved.reset();
         for (upstream, server, known) in &now.servers {
             self.server_resolved.with_label_values(&[upstream, server]).set(i64::from(*known));
@@ -284,11 +298,11 @@ impl ObservedHandles {
 }
 
 /// Counters that are kept elsewhere only ever grow; two scrapes at once may race, and a counter must not count twice.
-fn catch_up(counter: &IntCounter, total: u64) {
+pub(super) fn catch_up(counter: &IntCounter, total: u64) {
     counter.inc_by(total.saturating_sub(counter.get()));
 }
 
-fn signed(value: u64) -> i64 {
+pub(super) fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
@@ -313,7 +327,7 @@ impl Declare<'_> {
         self.add(IntCounter::with_opts(Self::opts(name, help))?)
     }
 
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+    pub(super) fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
         self.add(IntGaugeVec::new(Self::opts(name, help), labels)?)
     }
 

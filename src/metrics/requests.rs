@@ -4,7 +4,7 @@ use std::time::Duration;
 use http::Method;
 use prometheus::{Histogram, IntCounter, IntGauge};
 
-use super::Metrics;
+use super::{Metrics, WebsocketHandles};
 use crate::model::{Name, OutcomeKind};
 
 /// What is counted per request, for one route.
@@ -19,6 +19,8 @@ pub struct RouteHandles {
     request_bytes: IntCounter,
     response_bytes: IntCounter,
     phases: [Histogram; 4],
+    /// Of them, the tunnels.
+    pub websockets: WebsocketHandles,
 }
 
 /// The methods that the intake lets through.
@@ -43,6 +45,7 @@ impl Metrics {
             in_flight: self.in_flight.with_label_values(&[&**route]),
             request_bytes: self.request_bytes.with_label_values(&[&**route]),
             response_bytes: self.response_bytes.with_label_values(&[&**route]),
+            websockets: self.websockets_of(route),
             phases: PHASES.map(|phase| self.processing_seconds.with_label_values(&[phase])),
         }
     }

@@ -10,6 +10,13 @@ pub enum Rejection {
     BadRequest(Malformed),
     /// No route matches.
     NoRoute,
+    /// The address may not use the route.
+    IpDenied,
+    /// The route is closed for a while.
+    Maintenance {
+        /// How long, as far as the operator knows.
+        retry_after: Duration,
+    },
     /// No acceptable token.
     Unauthenticated(TokenFault),
     /// The issuer's keys were never fetched, or are older than `max_stale`.
@@ -94,11 +101,13 @@ pub enum UpstreamFault {
     Reset,
     /// No server is left to try.
     NoServer,
+    /// Every server that is up has as many requests as it may.
+    Busy,
 }
 
 impl UpstreamFault {
     /// Every fault, for series that exist from the first scrape.
-    pub const ALL: [Self; 5] = [Self::Connect, Self::Tls, Self::Timeout, Self::Reset, Self::NoServer];
+    pub const ALL: [Self; 6] = [Self::Connect, Self::Tls, Self::Timeout, Self::Reset, Self::NoServer, Self::Busy];
 
     /// The `reason` label of `tollgate_upstream_errors_total`.
     pub const fn label(self) -> &'static str {
@@ -108,6 +117,7 @@ impl UpstreamFault {
             Self::Timeout => "timeout",
             Self::Reset => "reset",
             Self::NoServer => "no_healthy_server",
+            Self::Busy => "upstream_busy",
         }
     }
 }
@@ -153,10 +163,14 @@ impl Rejection {
             Self::NoRoute => 404,
             Self::Unauthenticated(_) => 401,
             Self::Denied { status, .. } => *status,
-            Self::NotAllowed => 403,
+            Self::NotAllowed | Self::IpDenied => 403,
             Self::RuleFailed | Self::Internal => 500,
             Self::Throttled(_) => 429,
-            Self::KeysUnavailable | Self::LedgerUnavailable | Self::Overloaded | Self::Upstream(UpstreamFault::NoServer) => 503,
+            Self::KeysUnavailable
+            | Self::LedgerUnavailable
+            | Self::Overloaded
+            | Self::Maintenance { .. }
+            | Self::Upstream(UpstreamFault::NoServer | UpstreamFault::Busy) => 503,
             Self::Upstream(UpstreamFault::Timeout) => 504,
             Self::Upstream(_) => 502,
         }
@@ -167,6 +181,8 @@ impl Rejection {
         match self {
             Self::BadRequest(malformed) => malformed.reason(),
             Self::NoRoute => "no_route",
+            Self::IpDenied => "ip_denied",
+            Self::Maintenance { .. } => "maintenance",
             Self::Unauthenticated(TokenFault::Missing) => "token_required",
             Self::Unauthenticated(_) => "invalid_token",
             Self::KeysUnavailable => "identity_unavailable",
@@ -177,6 +193,7 @@ impl Rejection {
             Self::LedgerUnavailable => "billing_unavailable",
             Self::Overloaded => "overloaded",
             Self::Upstream(UpstreamFault::NoServer) => "no_healthy_server",
+            Self::Upstream(UpstreamFault::Busy) => "upstream_busy",
             Self::Upstream(UpstreamFault::Timeout) => "upstream_timeout",
             Self::Upstream(_) => "upstream_error",
             Self::Internal => "internal_error",
@@ -189,8 +206,10 @@ impl Rejection {
             Self::BadRequest(_) => OutcomeKind::BadRequest,
             Self::NoRoute => OutcomeKind::NoRoute,
             Self::Unauthenticated(_) => OutcomeKind::Unauthenticated,
-            Self::KeysUnavailable | Self::LedgerUnavailable | Self::Overloaded => OutcomeKind::Unavailable,
-            Self::Denied { .. } | Self::NotAllowed => OutcomeKind::Denied,
+            Self::KeysUnavailable | Self::LedgerUnavailable | Self::Overloaded | Self::Maintenance { .. } => {
+                OutcomeKind::Unavailable
+            }
+            Self::Denied { .. } | Self::NotAllowed | Self::IpDenied => OutcomeKind::Denied,
             Self::RuleFailed | Self::Internal => OutcomeKind::RuleError,
             Self::Throttled(_) => OutcomeKind::Throttled,
             Self::Upstream(_) => OutcomeKind::UpstreamError,
@@ -200,12 +219,11 @@ impl Rejection {
     /// Seconds for `Retry-After`, rounded up and at least 1, where waiting helps.
     pub fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::Throttled(throttled) => {
-                let wait = throttled.retry_after;
+            Self::Throttled(Throttled { retry_after: wait, .. }) | Self::Maintenance { retry_after: wait } => {
                 Some((wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1))
             }
             Self::KeysUnavailable | Self::LedgerUnavailable | Self::Upstream(UpstreamFault::NoServer) => Some(5),
-            Self::Overloaded => Some(1),
+            Self::Overloaded | Self::Upstream(UpstreamFault::Busy) => Some(1),
             _ => None,
         }
     }

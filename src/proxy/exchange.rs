@@ -4,10 +4,12 @@ use std::time::Duration;
 use http::HeaderMap;
 use pingora::prelude::{Error, Session};
 
+use super::attempts::Attempts;
+use super::compress::Encoder;
+use super::websocket::Tunnel;
 use super::{fault, guard};
 use crate::gateway::{Gateway, Permit, Settlement, Snapshot, Trail, clock};
-use crate::model::{Decision, Ending, Facts, Moment, Name, Outcome, OutcomeKind, ResponseFacts};
-use crate::traffic::Tried;
+use crate::model::{Decision, Ending, Facts, Moment, Outcome, OutcomeKind, ResponseFacts};
 
 /// One request and its answer: the state between pingora's hooks.
 ///
@@ -21,8 +23,14 @@ pub struct Exchange {
     ending: Option<Ending>,
     /// What the `on_response` rules recorded.
     pub(super) reviewed: Option<Decision>,
+    /// Compresses the answer, if that was agreed upon.
+    pub(super) encoder: Option<Encoder>,
     /// The attempts to reach a server.
     pub(super) attempts: Attempts,
+    /// The WebSocket that it became.
+    pub(super) tunnel: Option<Box<Tunnel>>,
+    /// Whether the connection has something to end it.
+    pub(super) tethered: bool,
     /// How much of a body may still come.
     pub(super) allowed: guard::hooks::Allowed,
     status: u16,
@@ -31,17 +39,6 @@ pub struct Exchange {
     bytes_out: u64,
     failure: Option<OutcomeKind>,
     completed: bool,
-}
-
-/// Which servers were tried and how long the last one took.
-#[derive(Debug, Default)]
-pub(super) struct Attempts {
-    pub(super) made: usize,
-    pub(super) tried: Tried,
-    pub(super) server: Option<Name>,
-    pub(super) index: usize,
-    pub(super) began: Duration,
-    pub(super) took: Option<Duration>,
 }
 
 /// What judging needs, borrowed from an exchange.
@@ -61,7 +58,10 @@ impl Exchange {
             permit: None,
             ending: None,
             reviewed: None,
+            encoder: None,
             attempts: Attempts::default(),
+            tunnel: None,
+            tethered: false,
             allowed: guard::hooks::Allowed::default(),
             status: 0,
             headers: HeaderMap::new(),
@@ -106,6 +106,13 @@ impl Exchange {
 
     pub(super) fn ending(&self) -> Option<&Ending> {
         self.ending.as_ref()
+    }
+
+    /// Before the process stops, clients are told not to reuse their connections; over HTTP/2 pingora tells them by GOAWAY.
+    pub(super) fn announce_close(&self, session: &mut Session) {
+        if self.gateway.is_announcing() {
+            session.set_keepalive(None);
+        }
     }
 
     pub(super) fn answered(&mut self, status: u16, headers: HeaderMap) {
@@ -162,6 +169,7 @@ impl Exchange {
             bytes_in: self.bytes_in,
             upstream_took: self.attempts.took,
             server: self.attempts.server.take(),
+            attempts: self.attempts.made,
         };
         self.gateway.settler.take(Settlement {
             gateway: Arc::clone(&self.gateway),

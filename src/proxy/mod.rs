@@ -1,5 +1,8 @@
 //! Pingora's hooks, one line each: everything they decide is decided elsewhere.
 
+mod attempts;
+mod compress;
+mod cors;
 mod door;
 mod exchange;
 mod fault;
@@ -8,7 +11,11 @@ mod framing;
 mod guard;
 mod intake;
 pub mod listen;
+mod pages;
+pub mod probe;
 mod reply;
+mod tether;
+mod websocket;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +25,7 @@ use bytes::Bytes;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::prelude::{Error, HttpPeer, ProxyHttp, Result, Session};
+use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyWarnLogContext};
 
 pub use exchange::Exchange;
@@ -47,6 +55,7 @@ impl ProxyHttp for Front {
 
     async fn early_request_filter(&self, session: &mut Session, exchange: &mut Self::CTX) -> Result<()> {
         listen::limit(session);
+        exchange.announce_close(session);
         guard::hooks::begin(session, exchange);
         Ok(())
     }
@@ -73,8 +82,20 @@ impl ProxyHttp for Front {
         Ok(false)
     }
 
-    async fn upstream_peer(&self, _: &mut Session, exchange: &mut Self::CTX) -> Result<Box<HttpPeer>> {
-        forward::pick(exchange)
+    async fn upstream_peer(&self, session: &mut Session, exchange: &mut Self::CTX) -> Result<Box<HttpPeer>> {
+        forward::pick(exchange).map(|peer| websocket::lift(session, exchange, peer))
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _: &mut Session,
+        _: bool,
+        _: &HttpPeer,
+        _: std::os::fd::RawFd,
+        digest: Option<&Digest>,
+        exchange: &mut Self::CTX,
+    ) -> Result<()> {
+        forward::inspect_connection(digest, exchange)
     }
 
     fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, exchange: &mut Self::CTX, error: Box<Error>) -> Box<Error> {
@@ -110,7 +131,18 @@ impl ProxyHttp for Front {
     ) -> Result<()> {
         let bytes = body.as_ref().map_or(0, Bytes::len);
         exchange.received(bytes);
-        guard::hooks::receive(session, bytes, is_end, exchange)
+        guard::hooks::receive(session, bytes, is_end, exchange)?;
+        websocket::received(session, body, exchange).await;
+        forward::keep_deadline(exchange)
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        exchange: &mut Self::CTX,
+    ) -> Result<()> {
+        forward::review(session, response, exchange)
     }
 
     async fn response_filter(
@@ -121,27 +153,37 @@ impl ProxyHttp for Front {
     ) -> Result<()> {
         guard::hooks::answer(session, response, exchange);
         door::adorn(session, response)?;
-        forward::shape_response(response, exchange)
+        exchange.announce_close(session);
+        forward::shape_response(response, exchange)?;
+        websocket::begin(session, response, exchange)
     }
 
     fn response_body_filter(
         &self,
         session: &mut Session,
         body: &mut Option<Bytes>,
-        is_end: bool,
+        is_last: bool,
         exchange: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
-        guard::hooks::sent(session, is_end);
+        guard::hooks::sent(session, is_last);
+        if let Some(encoder) = &mut exchange.encoder {
+            encoder.encode(body, is_last)?;
+        }
         exchange.sent(body.as_ref().map_or(0, Bytes::len));
+        websocket::sent(body.as_ref(), exchange);
+        forward::keep_deadline(exchange)?;
+        exchange.attempts.came_to_its_end(is_last);
         Ok(None)
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Self::CTX) -> FailToProxy {
+        websocket::explain(session, exchange);
         let error_code = reply::fail(session, exchange, error).await;
         FailToProxy { error_code, can_reuse_downstream: false }
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Self::CTX) {
+        websocket::release(session, exchange);
         exchange.finish(session, error);
     }
 

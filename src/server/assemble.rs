@@ -14,6 +14,15 @@ use crate::traffic::Pools;
 /// # Errors
 /// Everything that is wrong with the rules, the ledger or the access log. Warnings come along with the gateway.
 pub fn assemble(config: Config) -> Result<(Gateway, Vec<Problem>), Vec<Problem>> {
+    let throttling = Throttling::new(config.throttling.max_keys);
+    assemble_with(config, throttling)
+}
+
+/// The same with limits that a predecessor has counted.
+///
+/// # Errors
+/// As [`assemble`].
+pub fn assemble_with(config: Config, throttling: Throttling) -> Result<(Gateway, Vec<Problem>), Vec<Problem>> {
     let metrics = Metrics::new().map_err(|error| vec![Problem::error("start::metrics", error.to_string())])?;
     let ledger = match &config.billing.ledger {
         None => None,
@@ -29,7 +38,7 @@ pub fn assemble(config: Config) -> Result<(Gateway, Vec<Problem>), Vec<Problem>>
     let lasting = Lasting {
         metrics,
         keys: Arc::new(KeyRings::new(clock::now)),
-        throttling: Throttling::new(config.throttling.max_keys),
+        throttling,
         ledger,
         pools: Pools::default(),
         access_log,

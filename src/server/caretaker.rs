@@ -6,28 +6,39 @@ use async_trait::async_trait;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 
+use super::succession::{Dismissal, Succession};
 use super::{Reloaded, reload};
 use crate::config::watch::Watch;
 use crate::gateway::{Gateway, clock};
+use crate::proxy::probe::keep_probed;
 use crate::traffic::keep_resolved;
 
-/// The one background service: fetches keys, resolves names, forgets idle limits, reloads. Pingora gives each such service a
+/// The one background service: fetches keys, resolves names, probes servers, forgets idle limits, reloads. Pingora gives each such service a
 /// thread of its own, so there is only this one.
 pub(super) struct Caretaker {
     pub(super) gateway: Arc<Gateway>,
     /// The configuration file, and what else is watched; `None` for a gateway that does not reload (the tests').
     pub(super) source: Option<(PathBuf, Vec<PathBuf>)>,
+    /// Who may come after this process.
+    pub(super) succession: Arc<Succession>,
+    /// Who was before it, until it leaves.
+    pub(super) predecessor: Option<Dismissal>,
 }
 
 #[async_trait]
 impl BackgroundService for Caretaker {
     async fn start(&self, mut shutdown: ShutdownWatch) {
         let lasting = &self.gateway.lasting;
+        if let Some(predecessor) = &self.predecessor {
+            predecessor.send(&self.succession).await;
+        }
         tokio::select! {
             () = Arc::clone(&lasting.keys).keep_fresh() => {}
-            () = keep_resolved(&lasting.pools) => {}
+            () = keep_resolved(&lasting.pools, clock::steady) => {}
+            () = keep_probed(&lasting.pools) => {}
             () = self.keep_tidy() => {}
             () = self.keep_current() => {}
+            () = self.succession.offer() => {}
             // Requests that still run may need a key; the process ends soon enough.
             _ = async { let _ = shutdown.changed().await; tokio::time::sleep(Duration::from_secs(3_600)).await } => {}
         }

@@ -5,7 +5,9 @@ mod caretaker;
 mod reload;
 mod run;
 mod stop;
+mod succession;
 
-pub use assemble::assemble;
+pub use assemble::{assemble, assemble_with};
 pub use reload::{Reloaded, reload};
 pub use run::{Outlook, StartError, run};
+pub use succession::{Predecessor, SuccessionError};

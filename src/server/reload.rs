@@ -79,6 +79,8 @@ fn needs_restart(before: &Config, next: &Config) -> Vec<&'static str> {
     note(before.admin != next.admin, "admin.address");
     note(before.threads != next.threads, "server.threads");
     note(before.grace != next.grace, "server.grace");
+    note(before.lifecycle.drain_wait != next.lifecycle.drain_wait, "server.drain_wait");
+    note(before.lifecycle.upgrade_socket != next.lifecycle.upgrade_socket, "server.upgrade_socket");
     note(before.billing.ledger != next.billing.ledger, "billing.ledger");
     note(before.access_log.output != next.access_log.output, "access_log.output");
     keys

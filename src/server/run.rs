@@ -3,15 +3,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use pingora::server::configuration::ServerConf;
-use pingora::server::{RunArgs, Server};
+use pingora::server::{Fds, RunArgs, Server};
 use pingora::services::background::background_service;
 use pingora::services::listening::Service;
 
 use super::caretaker::Caretaker;
 use super::stop::{self, Signals};
+use super::succession::{Dismissal, Inheriting, Predecessor, Sockets, Succession, SuccessionError};
 use crate::admin::Console;
 use crate::gateway::Gateway;
 use crate::proxy::listen;
+use crate::traffic::Tried;
 
 /// Where a gateway came from, so that it can be loaded again.
 #[derive(Clone, Debug)]
@@ -35,40 +37,74 @@ pub enum StartError {
         /// What the operating system says.
         source: std::io::Error,
     },
+    /// No hand-over.
+    #[error(transparent)]
+    Succession(#[from] SuccessionError),
 }
 
 /// Serves until a signal ends it; `started` is called once, when the sockets are known to be free.
 ///
+/// With a predecessor, its sockets and limits are taken over, and it leaves when this process serves.
+///
 /// Returns true if everything that was billed is on disk.
 ///
 /// # Errors
-/// [`StartError::Listen`], before anything was started.
-pub fn run(gateway: Gateway, outlook: Option<Outlook>, started: impl FnOnce(&Gateway)) -> Result<bool, StartError> {
+/// [`StartError`], before anything was started.
+pub fn run(
+    gateway: Gateway,
+    outlook: Option<Outlook>,
+    predecessor: Option<Predecessor>,
+    started: impl FnOnce(&Gateway),
+) -> Result<bool, StartError> {
     let gateway = Arc::new(gateway);
     let snapshot = gateway.snapshot();
     let config = &snapshot.config;
     let addresses = config.listeners.iter().map(|listener| ("listeners[].address", listener.address));
-    for (key, address) in addresses.chain([("admin.address", config.admin)]) {
-        listen::probe(address).map_err(|source| StartError::Listen { key, address, source })?;
+    let addresses: Vec<_> = addresses.chain([("admin.address", config.admin)]).collect();
+
+    let (inherited, predecessor) = inherit(&gateway, predecessor, &addresses)?;
+    for (key, address) in addresses {
+        if inherited.as_ref().is_none_or(|inherited| inherited.get(&address.to_string()).is_none()) {
+            listen::probe(address).map_err(|source| StartError::Listen { key, address, source })?;
+        }
     }
+    let sockets = Sockets::new(inherited);
+    let succession = Arc::new(Succession::new(&gateway, &sockets)?);
 
     let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
     let threads = if config.threads == 0 { cores() } else { config.threads };
-    let conf = conf(threads, config.grace.as_secs());
+    // Pingora counts in seconds, and from the closing of the listeners.
+    let after_drain = config.grace.saturating_sub(config.lifecycle.drain_wait).as_secs_f64().ceil();
+    let conf = conf(threads, after_drain as u64);
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
-    server.add_service(listen::service(&server.configuration, &gateway, &config.listeners));
+    server.add_service(Inheriting::new(listen::service(&server.configuration, &gateway, &config.listeners), &sockets));
     let mut console = Service::new("admin".to_owned(), Console::new(Arc::clone(&gateway)));
     console.add_tcp(&config.admin.to_string());
     console.threads = Some(1);
-    server.add_service(console);
+    server.add_service(Inheriting::new(console, &sockets));
     let source = outlook.map(|outlook| (outlook.path, outlook.watched));
-    server.add_service(background_service("caretaker", Caretaker { gateway: Arc::clone(&gateway), source }));
+    let caretaker = Caretaker { gateway: Arc::clone(&gateway), source, succession: Arc::clone(&succession), predecessor };
+    server.add_service(background_service("caretaker", caretaker));
 
     started(&gateway);
-    let signals = Signals { gateway: Arc::clone(&gateway), grace: config.grace };
+    let signals =
+        Signals { gateway: Arc::clone(&gateway), grace: config.grace, drain_wait: config.lifecycle.drain_wait, succession };
     server.run(RunArgs { shutdown_signal: Box::new(signals) });
     Ok(stop::close(&gateway))
+}
+
+/// Takes over what a predecessor has, once this process could serve.
+fn inherit(
+    gateway: &Gateway,
+    predecessor: Option<Predecessor>,
+    addresses: &[(&'static str, SocketAddr)],
+) -> Result<(Option<Fds>, Option<Dismissal>), StartError> {
+    let Some(mut predecessor) = predecessor else { return Ok((None, None)) };
+    predecessor.prepare(gateway)?;
+    let addresses: Vec<String> = addresses.iter().map(|(_, address)| address.to_string()).collect();
+    let inherited = predecessor.take(gateway, &addresses)?;
+    Ok((Some(inherited), Some(Dismissal::new(predecessor))))
 }
 
 fn conf(threads: usize, grace_seconds: u64) -> ServerConf {
@@ -79,7 +115,7 @@ fn conf(threads: usize, grace_seconds: u64) -> ServerConf {
         grace_period_seconds: Some(grace_seconds),
         graceful_shutdown_timeout_seconds: Some(1),
         // Retries are counted by the upstream's own setting; this is only the last resort.
-        max_retries: 4,
+        max_retries: Tried::MOST,
         upstream_keepalive_pool_size: 256,
         ..ServerConf::default()
     }

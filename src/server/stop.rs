@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::succession::Succession;
 use crate::gateway::Gateway;
 
 /// How the process ends: SIGTERM when the requests that run are done, or the grace period is over; SIGINT likewise, but it waits for
@@ -13,6 +14,8 @@ use crate::gateway::Gateway;
 pub(super) struct Signals {
     pub(super) gateway: Arc<Gateway>,
     pub(super) grace: Duration,
+    pub(super) drain_wait: Duration,
+    pub(super) succession: Arc<Succession>,
 }
 
 /// How long SIGINT waits; a person at a terminal waits with it.
@@ -41,18 +44,44 @@ impl ShutdownSignalWatch for Signals {
             // Not `FastShutdown`: it does not tell the accepting tasks, and one that is just accepting while its runtime ends gets an
             // error for each try, tries for ever, and keeps the process alive.
             _ = interrupt.recv() => self.leave_early(MOMENT.min(self.grace), AtLast::Exit),
-            _ = terminate.recv() => self.leave_early(self.grace, AtLast::LetPingora),
+            _ = terminate.recv() => self.terminate(&mut interrupt).await,
+            () = self.succession.happened() => self.hand_over(),
         }
         ShutdownSignal::GracefulTerminate
     }
 }
 
 impl Signals {
+    /// `/readyz` fails and answers announce the end of their connections first; the listeners close after that.
+    async fn terminate(&self, interrupt: &mut Signal) {
+        self.gateway.drain();
+        tokio::select! {
+            () = tokio::time::sleep(self.drain_wait) => self.leave_early(self.grace.saturating_sub(self.drain_wait), AtLast::LetPingora),
+            _ = interrupt.recv() => self.leave_early(MOMENT.min(self.grace), AtLast::Exit),
+        }
+    }
+
+    /// A successor accepts on the same sockets, so this process closes its handles at once. Idle connections stay a moment, and their
+    /// clients are told with the next answer.
+    fn hand_over(&self) {
+        self.gateway.announce();
+        let rest = self.grace.saturating_sub(self.drain_wait);
+        let told = self.drain_wait.min(rest / 2);
+        self.leave(told, rest.saturating_sub(told), AtLast::LetPingora);
+    }
+
     /// Pingora sleeps through the whole grace period, also when nothing is left to wait for.
     fn leave_early(&self, patience: Duration, at_last: AtLast) {
         self.gateway.drain();
+        self.gateway.close();
+        self.leave(Duration::ZERO, patience, at_last);
+    }
+
+    fn leave(&self, told: Duration, patience: Duration, at_last: AtLast) {
         let gateway = Arc::clone(&self.gateway);
         thread::spawn(move || {
+            thread::sleep(told);
+            gateway.close();
             let began = Instant::now();
             let mut idle_since = None;
             while began.elapsed() < patience {

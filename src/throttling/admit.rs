@@ -6,6 +6,7 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::model::{Draw, Moment, Name, Throttled};
 
 use super::bucket::{Bucket, Left, MAX_SPAN, span};
+use super::heritage::{self, Heritage};
 use super::key::{Key, Keys};
 use super::shard::Shard;
 
@@ -24,6 +25,8 @@ pub struct Throttling {
     shards: Box<[Mutex<Shard>]>,
     /// For the keys that found no room. Locked after any shard.
     overflow: Mutex<Shard>,
+    /// Added to the steady clock, so that it goes on where a predecessor's was; wraps.
+    clock_offset: u64,
     max_keys: AtomicUsize,
     key_count: AtomicUsize,
     overflow_count: AtomicUsize,
@@ -61,8 +64,19 @@ pub struct Standing {
 impl Throttling {
     /// Room for `max_keys` keys.
     pub fn new(max_keys: usize) -> Self {
+        Self::with(max_keys, Keys::new(), 0)
+    }
+
+    /// Goes on where a predecessor is; its buckets follow by [`Self::take_over`]. `now` is when the heritage arrived.
+    pub fn succeeding(max_keys: usize, heritage: Heritage, now: Moment) -> Self {
+        let [first, second] = heritage.secret;
+        Self::with(max_keys, Keys::of(first, second), heritage.clock.wrapping_sub(now.steady_nanos()))
+    }
+
+    fn with(max_keys: usize, keys: Keys, clock_offset: u64) -> Self {
         Self {
-            keys: Keys::new(),
+            keys,
+            clock_offset,
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             overflow: Mutex::default(),
             max_keys: AtomicUsize::new(max_keys),
@@ -75,13 +89,57 @@ impl Throttling {
     /// Draws one call from every limit, or from none: a refused request consumes nothing. If several limits refuse, the one
     /// with the longest wait is reported, because no earlier retry can succeed.
     pub fn admit(&self, draws: &[Draw], now: Moment) -> Result<Admission, Throttled> {
-        let now = now.steady_nanos().min(MAX_SPAN);
+        let now = self.instant(now);
         if let [draw] = draws
             && let Some(result) = self.admit_known(draw, now)
         {
             return result;
         }
         self.admit_all(draws, now)
+    }
+
+    fn instant(&self, now: Moment) -> u64 {
+        now.steady_nanos().wrapping_add(self.clock_offset).min(MAX_SPAN)
+    }
+
+    /// What a successor needs first.
+    pub fn heritage(&self, now: Moment) -> Heritage {
+        Heritage { secret: self.keys.secret(), clock: self.instant(now) }
+    }
+
+    /// Every bucket that has not run out, 48 bytes each; those that are shared for want of room come last.
+    pub fn leave(&self, now: Moment) -> Vec<u8> {
+        let now = self.instant(now);
+        let mut bytes = Vec::with_capacity(self.keys() * heritage::BUCKET_BYTES);
+        for (shard, is_shared) in self.shards.iter().map(|shard| (shard, false)).chain([(&self.overflow, true)]) {
+            let shard = shard.lock();
+            for (key, bucket) in shard.buckets().filter(|(_, bucket)| !bucket.is_spent(now)) {
+                heritage::write(key, bucket, is_shared, &mut bytes);
+            }
+        }
+        bytes
+    }
+
+    /// Takes what a predecessor left; only with its secret and its clock does it mean anything. Answers how many buckets it was.
+    ///
+    /// A bucket for which there is no room in the table goes to nobody: that happens only if `max_keys` was made smaller.
+    pub fn take_over(&self, bytes: &[u8]) -> usize {
+        let mut taken = 0;
+        for (key, bucket, is_shared) in bytes.chunks_exact(heritage::BUCKET_BYTES).filter_map(heritage::read) {
+            let home = if is_shared { Some(&self.overflow) } else { self.shards.get(key.shard(SHARDS)) };
+            let Some(home) = home else { continue };
+            let has_room = || match is_shared {
+                true => reserve(&self.overflow_count, MAX_OVERFLOW),
+                false => reserve(&self.key_count, self.max_keys.load(Ordering::Relaxed)),
+            };
+            let mut home = home.lock();
+            // Drawn from already: the newer one counts.
+            if home.find(key).is_none() && has_room() {
+                home.insert(key, bucket);
+                taken += 1;
+            }
+        }
+        taken
     }
 
     /// Keys that have a bucket.
@@ -97,7 +155,7 @@ impl Throttling {
     /// Forgets buckets that have run out, a bounded number per call. Nothing else is ever forgotten, so no flood of new keys
     /// can give an offender a fresh start.
     pub fn evict(&self, now: Moment) {
-        let now = now.steady_nanos().min(MAX_SPAN);
+        let now = self.instant(now);
         for shard in &self.shards {
             let gone = shard.lock().evict(now, EVICT_PER_SHARD);
             self.key_count.fetch_sub(gone, Ordering::Relaxed);

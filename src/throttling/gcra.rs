@@ -26,6 +26,14 @@ pub(super) struct Ask {
 }
 
 impl Pace {
+    pub(super) fn parts(&self) -> (u64, u32) {
+        (self.until, self.fraction)
+    }
+
+    pub(super) fn restored(until: u64, fraction: u32) -> Self {
+        Self { until, fraction }
+    }
+
     /// When nothing of it counts any more.
     pub(super) fn until(&self) -> u64 {
         self.until + u64::from(self.fraction > 0)

@@ -14,6 +14,16 @@ pub(super) struct Key {
 
 impl Key {
     /// For the table of a shard.
+    pub(super) fn to_bytes(self) -> [u8; 16] {
+        ((u128::from(self.high) << 64) | u128::from(self.low)).to_be_bytes()
+    }
+
+    pub(super) fn from_bytes(bytes: [u8; 16]) -> Self {
+        let both = u128::from_be_bytes(bytes);
+        // Cut to the two halves on purpose.
+        Self { low: both as u64, high: (both >> 64) as u64 }
+    }
+
     pub(super) fn hash(self) -> u64 {
         self.low
     }
@@ -30,13 +40,24 @@ impl Key {
 }
 
 /// Makes keys with a secret of this process.
-pub(super) struct Keys(SipHasher13);
+pub(super) struct Keys {
+    sip: SipHasher13,
+    secret: [u64; 2],
+}
 
 impl Keys {
     pub(super) fn new() -> Self {
         // The standard library's hasher is keyed from the system's random numbers; a crate for 16 bytes is not needed.
         let half = || RandomState::new().hash_one(0_u8);
-        Self(SipHasher13::new_with_keys(half(), half()))
+        Self::of(half(), half())
+    }
+
+    pub(super) fn of(first: u64, second: u64) -> Self {
+        Self { sip: SipHasher13::new_with_keys(first, second), secret: [first, second] }
+    }
+
+    pub(super) fn secret(&self) -> [u64; 2] {
+        self.secret
     }
 
     /// The draw's own bucket. The limit and the burst are not in it: when a plan changes, the calls so far still count.
@@ -50,7 +71,7 @@ impl Keys {
     }
 
     fn key(&self, draw: &Draw, per: u64, (owner, text): (Owner, &str)) -> Key {
-        let mut sip = self.0;
+        let mut sip = self.sip;
         // Lengths first, so that no text can run into the next.
         sip.write_u64(draw.rule.len() as u64);
         sip.write_u64((text.len() as u64) << 3 | u64::from(draw.burst.is_some()) << 2 | owner as u64);

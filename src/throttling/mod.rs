@@ -7,8 +7,10 @@ mod admit;
 mod bucket;
 mod gcra;
 pub mod headers;
+mod heritage;
 mod key;
 mod shard;
 mod window;
 
 pub use admit::{Admission, Standing, Throttling};
+pub use heritage::Heritage;

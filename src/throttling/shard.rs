@@ -43,6 +43,10 @@ impl Shard {
         self.places.insert_unique(key.hash(), place, |place| hash_at(entries, *place));
     }
 
+    pub(super) fn buckets(&self) -> impl Iterator<Item = (Key, &Bucket)> {
+        self.entries.iter().map(|entry| (entry.key, &entry.bucket))
+    }
+
     /// Forgets buckets that have run out among the next `count`, and says how many went.
     pub(super) fn evict(&mut self, now: u64, count: usize) -> usize {
         let mut gone = 0;

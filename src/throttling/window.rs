@@ -55,6 +55,16 @@ impl Window {
     }
 
     /// When nothing of it counts any more.
+    /// `None` for values that no window has.
+    pub(super) fn restored_few(len: u8, slots: [u16; FEW_CELLS], until: u64) -> Option<Self> {
+        (u64::from(len) <= FEW).then_some(Self::Few { len, slots, until })
+    }
+
+    /// `None` for values that no window has.
+    pub(super) fn restored_many(shift: u8, cells: [u8; MANY_CELLS], rest: u32, until: u64) -> Option<Self> {
+        (shift <= MAX_SHIFT).then_some(Self::Many { shift, cells, rest, until })
+    }
+
     pub(super) fn until(&self) -> u64 {
         match self {
             Self::Few { until, .. } | Self::Many { until, .. } => *until,

@@ -166,6 +166,32 @@ fn a_body_over_the_size_is_refused_by_its_length_and_by_its_chunks() {
 }
 
 #[test]
+fn a_route_says_how_large_its_bodies_are() {
+    let upstream = Upstream::named("main");
+    let route = |name: &str, size: &str| {
+        let matching = format!("match: {{ path: /{name} }}");
+        format!("  - {{ name: {name}, {matching}, auth: none, upstream: main, body_size: {size} }}\n")
+    };
+    let routes = [route("small", "10"), route("large", "5KiB"), route("none", "0")].concat();
+    let setup = Setup::new().upstream("main", &[upstream.address()]).route_text(&routes);
+    let gateway = setup.route("all", "/**", "none", "main").with("limits: { body_size: 1KiB }\n").start();
+    for (path, size, expected) in [
+        ("small", 10, 200),
+        ("small", 11, 413),
+        ("large", 5_120, 200),
+        ("large", 5_121, 413),
+        ("none", 0, 200),
+        ("none", 1, 413),
+        ("other", 1_024, 200),
+        ("other", 1_025, 413),
+    ] {
+        let body = "x".repeat(size);
+        let request = format!("POST /{path} HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n{body}");
+        assert_eq!(gateway.send(&request).unwrap().status, expected, "{path} {size}");
+    }
+}
+
+#[test]
 fn more_requests_than_fit_are_answered_503_at_once() {
     let (finish, finished) = mpsc::channel::<()>();
     let finished = Mutex::new(finished);

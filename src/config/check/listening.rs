@@ -4,12 +4,12 @@ use std::time::Duration;
 use http::HeaderValue;
 use ipnet::IpNet;
 
-use super::count;
+use super::{count, lifecycle};
 use crate::config::environment::Surroundings;
 use crate::config::field::Field;
 use crate::config::section::Section;
 use crate::model::Problem;
-use crate::model::settings::{Listener, Protocols, ProxyProtocol};
+use crate::model::settings::{Lifecycle, Listener, Protocols, ProxyProtocol};
 
 const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
 
@@ -135,19 +135,25 @@ fn trusted_proxies(section: &Section<'_>) -> Vec<IpNet> {
     networks
 }
 
-/// `server:` as threads (0: one for each core), grace, and whose word about clients is believed.
-pub(super) fn server(top: &Section<'_>, listeners: &[Listener]) -> (usize, Duration, Vec<IpNet>) {
-    let (threads, grace, proxies) = top.optional("server").map_or((None, None, Vec::new()), |field| {
+/// `server:` as threads (0: one for each core), grace and what happens within it, and whose word about clients is believed.
+pub(super) fn server(
+    top: &Section<'_>,
+    listeners: &[Listener],
+    surroundings: &Surroundings<'_>,
+) -> (usize, Duration, Lifecycle, Vec<IpNet>) {
+    const GRACE: Duration = Duration::from_secs(10);
+    let (threads, grace, lifecycle, proxies) = top.optional("server").map_or((None, GRACE, None, Vec::new()), |field| {
         field.section(|server| {
             let threads = server.optional("threads").and_then(|field| field.number(0..=1024));
             let grace = server.optional("grace").and_then(|field| field.duration(Duration::ZERO..=Duration::from_secs(3600)));
-            (threads, grace, trusted_proxies(server))
+            let grace = grace.unwrap_or(GRACE);
+            (threads, grace, Some(lifecycle::lower(server, grace, surroundings)), trusted_proxies(server))
         })
     });
     if proxies.is_empty() && listeners.iter().any(|listener| listener.proxy_protocol != ProxyProtocol::Off) {
         top.missing("`server.trusted_proxies` is missing", "`proxy_protocol` is read only from the proxies that it names");
     }
-    (count(threads).unwrap_or(0), grace.unwrap_or(Duration::from_secs(10)), proxies)
+    (count(threads).unwrap_or(0), grace, lifecycle.unwrap_or_else(|| Lifecycle::within(grace)), proxies)
 }
 
 fn address(field: Field<'_>, taken: &mut Vec<SocketAddr>) -> Option<SocketAddr> {

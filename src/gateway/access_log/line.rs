@@ -36,6 +36,8 @@ struct Line<'a> {
     upstream: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     server: Option<&'a str>,
+    #[serde(skip_serializing_if = "is_usual")]
+    attempts: usize,
     duration_ms: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     upstream_ms: Option<f64>,
@@ -112,6 +114,7 @@ pub(in crate::gateway) fn write(
         },
         upstream: permit.map(|permit| &**permit.upstream().pool.name()),
         server: outcome.server.as_deref(),
+        attempts: outcome.attempts,
         duration_ms: milliseconds(outcome.response.duration),
         upstream_ms: outcome.upstream_took.map(milliseconds),
         rules_us: laps[1].map(|took| u64::try_from(took.as_micros()).unwrap_or(u64::MAX)),
@@ -143,7 +146,12 @@ fn decider<'a>(decision: Option<&'a Decision>, ending: Option<&'a Ending>) -> Op
     let last = |wanted: fn(&Effect) -> bool| {
         decision.enforced().filter(|entry| wanted(&entry.effect)).last().map(|entry| &*entry.place.rule)
     };
-    last(Effect::ends_rules).or_else(|| last(|effect| matches!(effect, Effect::RouteTo(_))))
+    last(Effect::ends_rules).or_else(|| last(Effect::routes))
+}
+
+/// None, or one: only what was tried again is worth a member.
+fn is_usual(attempts: &usize) -> bool {
+    *attempts < 2
 }
 
 fn milliseconds(duration: Duration) -> f64 {

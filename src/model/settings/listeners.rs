@@ -60,7 +60,7 @@ pub struct Tls {
 }
 
 /// `minimum_version:`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum TlsVersion {
     /// RFC 5246.
     #[default]

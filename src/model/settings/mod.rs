@@ -4,6 +4,7 @@
 
 mod accounting;
 mod identity;
+mod lifecycle;
 mod limits;
 mod listeners;
 mod observing;
@@ -19,12 +20,19 @@ use ipnet::IpNet;
 
 pub use accounting::{Billing, Meter, OnFull, Throttling};
 pub use identity::{ClaimKind, ClaimType, Identity, Issuer, TokenFrom};
+pub use lifecycle::Lifecycle;
 pub use limits::{Limits, RequestsPerIp};
 pub use listeners::{Certificate, ClientCertificates, Listener, Protocols, ProxyProtocol, Tls, TlsVersion};
 pub use observing::{AccessLog, LogOutput};
-pub use routes::{Auth, Route, RouteDefault, Target};
+pub use routes::{
+    Auth, Coding, Compression, Cors, CorsOrigin, CorsOrigins, ErrorPages, FixedAnswer, Gate, HeaderEdits, Maintenance, Mirror,
+    Redirect, Rewrite, Route, RouteDefault, SecurityHeaders, Target,
+};
 pub use rules::{Mode, OnError, Rule, RuleLimits, Rules};
-pub use upstreams::{Server, Timeouts, Upstream};
+pub use upstreams::{
+    Balance, Dns, Family, HashKey, HealthCheck, Outliers, Probe, Retries, Server, Timeouts, Upstream, UpstreamProtocol,
+    UpstreamTls,
+};
 
 /// The whole configuration.
 #[derive(Debug)]
@@ -39,6 +47,8 @@ pub struct Config {
     pub threads: usize,
     /// How long running requests may finish after SIGTERM.
     pub grace: Duration,
+    /// How connections and the process end.
+    pub lifecycle: Lifecycle,
     /// What hostile clients cannot exceed.
     pub limits: Limits,
     /// Who is calling?
@@ -47,6 +57,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// First match wins.
     pub routes: Vec<Route>,
+    /// What browsers get instead of problem documents.
+    pub error_pages: ErrorPages,
     /// What shall happen?
     pub rules: Rules,
     /// May it happen now?

@@ -32,6 +32,7 @@ pub(super) use request::{adorn, describe, direct};
 
 use super::Front;
 use super::guard::{Entry, Guard};
+use super::tether::Tether;
 use crate::gateway::{Doorway, Gateway, clock};
 use crate::model::settings::ProxyProtocol;
 use crate::tls::{Agreed, HandshakeFault};
@@ -153,10 +154,13 @@ impl ServerApp for Door {
         let socket = stream.into_any().downcast::<Socket>().ok()?;
         let wire = self.admit(socket).await?;
         // Runs all requests of the connection, so there is nothing to hand back.
-        self.proxy.process_new(wire, shutdown).await
+        self.proxy.process_new(Tether::around(wire), shutdown).await
     }
 
+    /// The listeners are closed. After an upgrade idle connections are kept a moment longer, so that their clients are told with the
+    /// next answer instead of finding them closed.
     async fn cleanup(&self) {
+        let _ = self.gateway.closing().wait_for(|closing| *closing).await;
         self.proxy.cleanup().await;
     }
 }

@@ -99,7 +99,8 @@ impl Guard {
 
 /// Refuses a request whose body is announced to be too large.
 pub(in crate::proxy) fn measure(session: &Session, exchange: &mut Exchange) -> Result<(), Ending> {
-    let most = exchange.snapshot().config.limits.body_size;
+    let of_route = exchange.trail().and_then(|trail| trail.route()?.route.body_size);
+    let most = of_route.unwrap_or(exchange.snapshot().config.limits.body_size);
     exchange.allowed = Allowed { left: Some(most) };
     let announced = session.req_header().headers.get(header::CONTENT_LENGTH);
     let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());

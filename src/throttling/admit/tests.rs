@@ -242,3 +242,43 @@ fn a_key_takes_at_most_64_bytes() {
     assert_eq!(throttling.keys(), 0);
     assert!(bytes() < 1 << 20, "{} bytes are kept for nobody", bytes());
 }
+
+#[test]
+fn a_successor_goes_on_where_its_predecessor_was() {
+    let few = draw("few", 3);
+    let many = draw("many", 60);
+    let pace = Draw { burst: Some(5), ..draw("pace", 60) };
+    for (limit, calls) in [(few, 2), (many, 41), (pace, 3)] {
+        let before = Throttling::new(10);
+        for call in 0..calls {
+            assert!(before.admit(std::slice::from_ref(&limit), at(Duration::from_millis(call))).is_ok());
+        }
+        // The successor's own clock began at another time.
+        let (theirs, ours) = (Duration::from_secs(7), Duration::from_secs(86_400));
+        let after = Throttling::succeeding(10, before.heritage(at(theirs)), at(ours));
+        assert_eq!(after.take_over(&before.leave(at(theirs))), 1);
+        for later in [Duration::from_secs(1), Duration::from_secs(30), Duration::from_secs(70)] {
+            let expected = before.admit(std::slice::from_ref(&limit), at(theirs + later));
+            assert_eq!(after.admit(std::slice::from_ref(&limit), at(ours + later)), expected, "{limit:?} after {later:?}");
+        }
+    }
+}
+
+#[test]
+fn what_was_shared_for_want_of_room_stays_shared() {
+    let before = Throttling::new(1);
+    assert!(before.admit(&[draw("a", 2)], at(Duration::ZERO)).is_ok());
+    assert_eq!(admitted(&before, &[draw("b", 2)], 1) + admitted(&before, &[draw("c", 2)], 2), 2, "b and c share two calls");
+    let after = Throttling::succeeding(1, before.heritage(at(Duration::ZERO)), at(Duration::ZERO));
+    assert_eq!(after.take_over(&before.leave(at(Duration::ZERO))), 2);
+    assert_eq!(admitted(&after, &[draw("d", 2)], 1), 0);
+    assert_eq!(admitted(&after, &[draw("a", 2)], 2), 1);
+}
+
+#[test]
+fn what_has_run_out_is_not_left_and_nonsense_is_not_taken() {
+    let throttling = Throttling::new(10);
+    assert!(throttling.admit(&[draw("a", 2)], at(Duration::ZERO)).is_ok());
+    assert_eq!(throttling.leave(at(MINUTE)), Vec::<u8>::new());
+    assert_eq!(throttling.take_over(&[0xff; 100]), 0);
+}

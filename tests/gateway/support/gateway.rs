@@ -20,6 +20,7 @@ pub struct Setup {
     server: String,
     files: Vec<(String, String)>,
     issuer_url: Option<String>,
+    threads: usize,
 }
 
 /// One key pair for all tests: making one takes seconds in a debug build.
@@ -45,6 +46,7 @@ impl Setup {
             server: String::new(),
             files: Vec::new(),
             issuer_url: None,
+            threads: 2,
         }
     }
 
@@ -60,6 +62,17 @@ impl Setup {
             servers.join(", ")
         ));
         self
+    }
+
+    /// The keys of one upstream as YAML, in braces.
+    pub fn upstream_text(mut self, name: &str, keys: &str) -> Self {
+        self.upstreams.push_str(&format!("  {name}: {keys}\n"));
+        self
+    }
+
+    /// One open route to one upstream, whose keys are YAML in braces.
+    pub fn open_to(keys: &str) -> Self {
+        Self::new().upstream_text("main", keys).route("all", "/**", "none", "main")
     }
 
     pub fn route(mut self, name: &str, path: &str, auth: &str, upstream: &str) -> Self {
@@ -88,6 +101,12 @@ impl Setup {
     /// Sections that are appended.
     pub fn with(mut self, text: &str) -> Self {
         self.extra.push_str(text);
+        self
+    }
+
+    /// Worker threads; connections to upstreams belong to one.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
         self
     }
 
@@ -133,6 +152,11 @@ impl Setup {
         )
     }
 
+    /// Most tests that stop a gateway have nothing before it that watches `/readyz`.
+    fn server_keys(&self) -> String {
+        if self.server.contains("drain_wait") { self.server.clone() } else { format!(", drain_wait: 0s{}", self.server) }
+    }
+
     fn text(&self, listen: u16, admin: u16) -> String {
         let issuer_url = self.issuer_url.clone().unwrap_or_else(|| issuer().url());
         let rules: String =
@@ -140,9 +164,15 @@ impl Setup {
         let rules = if rules.is_empty() { String::new() } else { format!("rules:\n{rules}") };
         format!(
             "version: 1\nlisteners:\n  - address: 127.0.0.1:{listen}\n{}admin:\n  address: 127.0.0.1:{admin}\n\
-             server: {{ threads: 2, grace: 5s{} }}\nidentity:\n  issuers:\n    - name: test\n      url: {issuer_url}\n      issuer: {ISSUER}\n      \
+             server: {{ threads: {}, grace: 5s{} }}\nidentity:\n  issuers:\n    - name: test\n      url: {issuer_url}\n      issuer: {ISSUER}\n      \
              audiences: [{APPLICATION_ID}]\n      cooldown: 1s\n{}upstreams:\n{}routes:\n{}{rules}access_log: {{ output: \"file:access.log\" }}\n{}",
-            self.listener, self.server, self.identity, self.upstreams, self.routes, self.extra
+            self.listener,
+            self.threads,
+            self.server_keys(),
+            self.identity,
+            self.upstreams,
+            self.routes,
+            self.extra
         )
     }
 
@@ -165,16 +195,17 @@ impl Setup {
             fs::write(folder.path().join(name), text).unwrap();
         }
         fs::write(folder.path().join("config.yaml"), self.text(listen, admin)).unwrap();
-        let child = spawn(folder.path());
+        let child = spawn(folder.path(), &[]);
         let gateway = Gateway { folder, child: Some(child), setup: self, listen, admin };
         wait_for("liveness", || gateway.admin("/livez").is_some_and(|reply| reply.status == 200));
         gateway
     }
 }
 
-fn spawn(folder: &Path) -> Child {
+fn spawn(folder: &Path, arguments: &[&str]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_tollgate"))
         .args(["run", "-c", "config.yaml"])
+        .args(arguments)
         .current_dir(folder)
         .env("NO_COLOR", "1")
         .stdout(Stdio::null())
@@ -259,6 +290,30 @@ impl Gateway {
         self.setup.text(self.listen, self.admin)
     }
 
+    /// Puts another configuration in use, made from the one in use, and waits until it is.
+    pub fn reload(&self, change: impl FnOnce(String) -> String) {
+        const DONE: &str = "tollgate_config_reloads_total{result=\"success\"}";
+        let before = self.metric(DONE);
+        let text = fs::read_to_string(self.path("config.yaml")).unwrap();
+        self.write("config.yaml", &change(text));
+        wait_for("the reload", || self.metric(DONE) > before);
+    }
+
+    /// What `/status` says about the servers of the upstream `main`.
+    pub fn servers(&self) -> Vec<serde_json::Value> {
+        let status = self.admin("/status").unwrap().json();
+        let upstreams = status["upstreams"].as_array().unwrap();
+        let main = upstreams.iter().find(|upstream| upstream["name"] == "main").unwrap();
+        main["servers"].as_array().unwrap().clone()
+    }
+
+    /// The state of one server of `main`.
+    pub fn state(&self, server: SocketAddr) -> String {
+        let servers = self.servers();
+        let row = servers.iter().find(|row| row["address"] == server.to_string()).unwrap();
+        row["state"].as_str().unwrap().to_owned()
+    }
+
     pub fn log(&self) -> String {
         fs::read_to_string(self.path("stderr.log")).unwrap()
     }
@@ -305,9 +360,22 @@ impl Gateway {
         (status, began.elapsed())
     }
 
+    /// Starts a successor, which is the gateway from now on, and gives the process that leaves.
+    pub fn successor(&mut self) -> Child {
+        let successor = spawn(self.folder.path(), &["--upgrade"]);
+        self.child.replace(successor).unwrap()
+    }
+
+    /// The same, and waits until the first process has left. Answers how it ended.
+    pub fn upgrade(&mut self) -> ExitStatus {
+        let mut old = self.successor();
+        wait_for("the predecessor's end", || old.try_wait().unwrap().is_some());
+        old.wait().unwrap()
+    }
+
     /// Starts it again on the same folder and ports.
     pub fn restart(&mut self) {
-        self.child = Some(spawn(self.folder.path()));
+        self.child = Some(spawn(self.folder.path(), &[]));
         wait_for("readiness", || self.admin("/readyz").is_some_and(|reply| reply.status == 200));
     }
 }
