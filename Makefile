@@ -4,10 +4,11 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # promtool may have been unpacked here, see scripts/install-missing.
 export PATH := $(CURDIR)/target/tools:$(PATH)
 
-.PHONY: help demo test check bench side-by-side advisories
+.PHONY: help demo test fuzz check bench side-by-side advisories
 help:
 	@echo "make demo          build, then a guided tour on loopback        (ARGS='--port 8081')"
 	@echo "make test          everything, with a third-party identity provider"
+	@echo "make fuzz          a million damaged requests, some ten minutes"
 	@echo "make check         format, lints, licences"
 	@echo "make bench         micro-benchmarks"
 	@echo "make side-by-side  the same job on bare pingora, nginx, HAProxy and Envoy"
@@ -24,6 +25,10 @@ test:
 	npm ci --prefix tests/e2e/provider --no-fund --no-audit
 	npm ci --prefix tests/gateway/peers --no-fund --no-audit
 	cargo test --locked
+
+fuzz:
+	scripts/install-missing build
+	TOLLGATE_FUZZ_REQUESTS=1000000 cargo test --locked --test fuzz -- --nocapture
 
 check:
 	scripts/install-missing build

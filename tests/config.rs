@@ -44,6 +44,8 @@ impl Fixture {
             ("/run/secrets/hmac", "from-a-file-and-just-long-enough-for-an-hmac\r\n"),
             ("/run/secrets/open", "from-a-file-that-everybody-can-read-on-this-machine\n"),
             ("/run/secrets/short", "from-a-file\n"),
+            ("tls/ca.pem", include_str!("config/tls/ca.pem")),
+            ("tls/key.pem", include_str!("config/tls/key.pem")),
             ("tls/good.pem", include_str!("config/tls/good.pem")),
             ("tls/good.key", include_str!("config/tls/good.key")),
             ("tls/locked.key", include_str!("config/tls/locked.key")),
@@ -56,8 +58,6 @@ impl Fixture {
             ("tls/unordered.pem", include_str!("config/tls/unordered.pem")),
             ("tls/weak.pem", include_str!("config/tls/weak.pem")),
             ("tls/weak.key", include_str!("config/tls/weak.key")),
-            ("tls/ca.pem", include_str!("config/tls/ca.pem")),
-            ("tls/key.pem", include_str!("config/tls/key.pem")),
         ];
         Self { variables, files: files.map(|(path, text)| (path, text.to_owned())).into() }
     }

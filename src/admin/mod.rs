@@ -55,7 +55,11 @@ impl Console {
     }
 
     fn unready(&self) -> &'static str {
-        if self.gateway.is_draining() { "stopping\n" } else { "an issuer's keys are missing; see /status\n" }
+        if self.gateway.is_draining() {
+            "stopping\n"
+        } else {
+            "an issuer's keys are missing, or the servers' names were not looked up yet; see /status\n"
+        }
     }
 }
 

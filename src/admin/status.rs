@@ -13,6 +13,8 @@ pub(super) fn status(gateway: &Gateway) -> Vec<u8> {
     let last_reload = gateway
         .last_failure()
         .map_or(Value::Null, |failure| json!({ "result": "failure", "at": instant(failure.at), "problems": failure.problems }));
+    let protection = &lasting.metrics.protection;
+    let [refused, cut, shed] = protection.totals();
     let document = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
@@ -21,6 +23,8 @@ pub(super) fn status(gateway: &Gateway) -> Vec<u8> {
         "ready": gateway.is_ready(),
         "draining": gateway.is_draining(),
         "requests_in_flight": gateway.in_flight(),
+        "requests_shed": shed,
+        "connections": { "open": protection.connections(), "refused": refused, "cut": cut },
         "config": {
             "loaded_at": instant(snapshot.loaded_at),
             "config_sha256": config.config_sha256,

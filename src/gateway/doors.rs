@@ -57,3 +57,42 @@ impl Doors {
         self.0.iter().find(is_same).or_else(|| self.0.iter().find(is_wildcard)).or_else(|| self.0.iter().find(is_any_port))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::settings::{Protocols, ProxyProtocol};
+
+    #[test]
+    fn a_connection_finds_the_listener_it_came_in_by() {
+        let metrics = Metrics::new().unwrap();
+        let listener = |address: &str| Listener {
+            address: address.parse().unwrap(),
+            protocols: Protocols { http1: true, http2: false },
+            tls: None,
+            hsts: None,
+            redirect_to_https: None,
+            proxy_protocol: ProxyProtocol::Off,
+        };
+        let all = ["127.0.0.1:80", "0.0.0.0:80", "0.0.0.0:81", "[::]:82", "[::1]:81"].map(listener);
+        let doors = Doors::compile(&all, None, &metrics).unwrap();
+        let found = |doors: &Doors, local: &str| doors.find(local.parse().unwrap()).map(|d| d.listener.address.to_string());
+        for (local, expected) in [
+            ("127.0.0.1:80", Some("127.0.0.1:80")),
+            ("192.0.2.1:80", Some("0.0.0.0:80")),
+            ("127.0.0.1:81", Some("0.0.0.0:81")),
+            ("[::1]:81", Some("[::1]:81")),
+            ("[2001:db8::1]:82", Some("[::]:82")),
+            ("192.0.2.1:82", Some("[::]:82")),
+            ("[::ffff:192.0.2.1]:82", Some("[::]:82")),
+            ("[::ffff:127.0.0.1]:80", Some("127.0.0.1:80")),
+            ("[2001:db8::1]:80", None),
+            ("127.0.0.1:83", None),
+        ] {
+            assert_eq!(found(&doors, local).as_deref(), expected, "{local}");
+        }
+        let later = Doors::compile(&[listener("127.0.0.1:90"), listener("127.0.0.1:80")], Some(&doors), &metrics).unwrap();
+        assert!(Arc::ptr_eq(&later.0[1], &doors.0[0]), "what did not change stays");
+        assert_eq!(found(&later, "[::1]:81").as_deref(), Some("[::1]:81"), "its socket is open until a restart");
+    }
+}

@@ -111,9 +111,9 @@ impl Gateway {
         self.closing.subscribe()
     }
 
-    /// Whether new requests can be served: keys are there and the process is not about to stop.
+    /// Whether new requests can be served: keys are there, names were looked up, and the process is not about to stop.
     pub fn is_ready(&self) -> bool {
-        !self.draining.load(Ordering::Acquire) && self.lasting.keys.ready()
+        !self.draining.load(Ordering::Acquire) && self.lasting.keys.ready() && self.lasting.pools.are_looked_up()
     }
 
     /// Whether the process is about to stop.

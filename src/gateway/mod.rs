@@ -11,6 +11,7 @@ mod lasting;
 mod live;
 mod permit;
 mod report;
+mod route;
 mod settle;
 mod settler;
 mod snapshot;

@@ -2,11 +2,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::permit::UpstreamEntry;
+use super::route::Detours;
 use super::{Doors, Lasting, clock};
 use crate::identity::Identifier;
 use crate::metrics::{MeterHandles, RouteHandles, RuleHandles};
-use crate::model::settings::{Auth, Config, Route, RouteDefault, Target};
-use crate::model::{Absence, Caller, Ending, Facts, Hook, Moment, Name, Plan, Problem, Rejection, Severity, TokenFault};
+use crate::model::settings::{Auth, Config, Route, RouteDefault};
+use crate::model::{Absence, Caller, Facts, Hook, Moment, Name, Problem, Rejection, Severity, TokenFault};
 use crate::rules::{RuleBook, RuleSet, Vocabulary};
 use crate::traffic::Router;
 
@@ -50,6 +51,8 @@ pub struct RouteEntry {
     pub rules: RuleSet,
     /// What is counted here.
     pub handles: RouteHandles,
+    /// What leads elsewhere than the request says.
+    pub(super) detours: Detours,
 }
 
 impl Snapshot {
@@ -107,8 +110,8 @@ impl Snapshot {
         };
         let upstreams = lasting.pools.all().iter().map(|(name, pool)| (name.clone(), entry(pool))).collect();
         let route_entry = |route: &Route| {
-            let rules = rules.select(&route.name);
-            Arc::new(RouteEntry { route: route.clone(), rules, handles: metrics.route(&route.name) })
+            let (rules, detours) = (rules.select(&route.name), Detours::of(route));
+            Arc::new(RouteEntry { route: route.clone(), rules, handles: metrics.route(&route.name), detours })
         };
         let routes = config.routes.iter().map(route_entry).collect();
         let rule_handles = rules
@@ -189,17 +192,5 @@ impl RouteEntry {
     /// Whether a request passes that no rule spoke about.
     pub(super) fn is_open(&self) -> bool {
         self.route.default == RouteDefault::Allow
-    }
-
-    /// The upstream that the rules chose, or the route's own.
-    pub(super) fn pool(&self, plan: &Plan, snapshot: &Snapshot) -> Result<Arc<UpstreamEntry>, Ending> {
-        let name = match (&plan.upstream, &self.route.target) {
-            (Some(chosen), _) => chosen,
-            (None, Target::Upstream(name)) => name,
-            (None, Target::Respond { status, body }) => {
-                return Err(Ending::Respond { status: *status, body: body.clone() });
-            }
-        };
-        snapshot.upstream(name).cloned().ok_or_else(|| Rejection::Internal.into())
     }
 }

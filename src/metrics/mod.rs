@@ -5,6 +5,7 @@
 
 mod listeners;
 mod meters;
+mod protection;
 mod registry;
 mod requests;
 mod rules;
@@ -13,6 +14,7 @@ mod websockets;
 
 pub use listeners::ListenerHandles;
 pub use meters::MeterHandles;
+pub use protection::{Protection, Refused, Shed};
 pub use registry::{Metrics, Observed};
 pub use requests::RouteHandles;
 pub use rules::RuleHandles;

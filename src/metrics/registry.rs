@@ -7,7 +7,7 @@ use prometheus::{
 
 use super::listeners::ListenerSeries;
 use super::upstreams::{UpstreamGauges, UpstreamObserved};
-use super::{OWN_SECONDS, REQUEST_SECONDS};
+use super::{OWN_SECONDS, Protection, REQUEST_SECONDS};
 use crate::model::{Name, TokenFault};
 
 /// All metrics of one gateway. Each has its own registry: a process-wide one could not be tested twice.
@@ -38,6 +38,8 @@ pub struct Metrics {
     reload_successful: IntGauge,
     reload_success_timestamp: Gauge,
     config_info: IntGaugeVec,
+    /// Connections, and what was refused early.
+    pub protection: Protection,
     observed: ObservedHandles,
 }
 
@@ -158,6 +160,7 @@ impl Metrics {
                 "The configuration and rules in use, by their hashes.",
                 &["config_sha256", "rules_sha256"],
             )?,
+            protection: Protection::declare(&declare)?,
             observed: ObservedHandles::declare(&declare)?,
             registry,
         };
@@ -335,7 +338,7 @@ impl Declare<'_> {
         self.add(IntGaugeVec::new(Self::opts(name, help), labels)?)
     }
 
-    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+    pub(super) fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
         self.add(IntGauge::with_opts(Self::opts(name, help))?)
     }
 

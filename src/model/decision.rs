@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use super::{Line, Name};
+use super::{CanonicalPath, Line, Name};
 
 /// Everything that the rules recorded for one hook of one request, in the order in which they recorded it.
 ///
@@ -74,6 +74,10 @@ pub enum Effect {
     Allow,
     /// `route_to(upstream)`.
     RouteTo(Name),
+    /// `route_to(upstream, #{ weight, key })`.
+    RouteShare(Share),
+    /// `rewrite_path(path)`.
+    RewritePath(CanonicalPath),
     /// `throttle(key, limit, per)`.
     Throttle(Draw),
     /// `meter(name, quantity, #{…})`.
@@ -108,7 +112,8 @@ impl Effect {
         match self {
             Self::Deny { .. } => "deny",
             Self::Allow => "allow",
-            Self::RouteTo(_) => "route_to",
+            Self::RouteTo(_) | Self::RouteShare(_) => "route_to",
+            Self::RewritePath(_) => "rewrite_path",
             Self::Throttle(_) => "throttle",
             Self::Meter(_) => "meter",
             Self::SetHeader(..) => "set_header",
@@ -120,10 +125,28 @@ impl Effect {
         }
     }
 
+    /// Whether it sends the request to another upstream.
+    pub const fn routes(&self) -> bool {
+        matches!(self, Self::RouteTo(_) | Self::RouteShare(Share { is_in: true, .. }))
+    }
+
     /// Whether later rules are not run.
     pub const fn ends_rules(&self) -> bool {
         matches!(self, Self::Deny { .. } | Self::Redirect { .. } | Self::Respond { .. })
     }
+}
+
+/// A part of the callers that goes to another upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Where they go.
+    pub upstream: Name,
+    /// Hundredths of a percent of the keys.
+    pub weight: u64,
+    /// Whose share; `None` is nobody in particular, who is in only when everybody is.
+    pub key: Option<Name>,
+    /// Whether this key is among them.
+    pub is_in: bool,
 }
 
 /// One limit to draw from.

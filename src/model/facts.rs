@@ -98,6 +98,12 @@ impl Facts {
         }
     }
 
+    /// The method that a CORS preflight asks about (Fetch standard, "CORS-preflight request"), if this is one.
+    pub fn preflight(&self) -> Option<&str> {
+        let is_one = self.method == Method::OPTIONS && self.headers.contains_key(http::header::ORIGIN);
+        if is_one { self.header("access-control-request-method") } else { None }
+    }
+
     /// The value of a header that is text, the first one if there are several.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()

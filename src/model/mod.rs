@@ -17,7 +17,7 @@ mod trace;
 mod usage;
 
 pub use caller::{Absence, Caller, Claims, Identity, TokenFault};
-pub use decision::{Decision, Draw, Effect, Entry, Evaluated, Evaluation, Fault, Hook, LogLevel, Place};
+pub use decision::{Decision, Draw, Effect, Entry, Evaluated, Evaluation, Fault, Hook, LogLevel, Place, Share};
 pub use facts::{ClientCertificate, Facts, Protocol, RequestId};
 pub use moment::Moment;
 pub use outcome::{Ending, Outcome, OutcomeKind, ResponseFacts};

@@ -1,7 +1,9 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue};
 
+use super::settings::FixedAnswer;
 use super::{Name, Rejection};
 
 /// Why a request was answered by the gateway and not by an upstream.
@@ -9,14 +11,18 @@ use super::{Name, Rejection};
 pub enum Ending {
     /// Refused.
     Rejected(Rejection),
-    /// A rule's `redirect`.
+    /// The `redirect` of a rule or a route.
     Redirect {
         /// 301, 302, 303, 307 or 308.
         status: u16,
         /// Where to.
         location: HeaderValue,
     },
-    /// A rule's or a route's fixed answer.
+    /// A route's fixed answer.
+    Fixed(Arc<FixedAnswer>),
+    /// The answer to a CORS preflight.
+    Preflight,
+    /// A rule's fixed answer.
     Respond {
         /// 200 to 599.
         status: u16,
@@ -37,6 +43,8 @@ impl Ending {
         match self {
             Self::Rejected(rejection) => rejection.status(),
             Self::Redirect { status, .. } | Self::Respond { status, .. } => *status,
+            Self::Fixed(answer) => answer.status,
+            Self::Preflight => 204,
         }
     }
 
@@ -45,7 +53,7 @@ impl Ending {
         match self {
             Self::Rejected(rejection) => rejection.kind(),
             Self::Redirect { .. } => OutcomeKind::Redirected,
-            Self::Respond { .. } => OutcomeKind::Responded,
+            Self::Respond { .. } | Self::Fixed(_) | Self::Preflight => OutcomeKind::Responded,
         }
     }
 }

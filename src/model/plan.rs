@@ -1,6 +1,6 @@
 use http::{HeaderName, HeaderValue};
 
-use super::{Decision, Draw, Effect, Ending, Line, Name, Rejection};
+use super::{CanonicalPath, Decision, Draw, Effect, Ending, Line, Name, Rejection};
 
 /// What a [`Decision`] amounts to once the request may proceed: the last `route_to` and the last edit of a header win, limits
 /// and meters add up.
@@ -8,6 +8,8 @@ use super::{Decision, Draw, Effect, Ending, Line, Name, Rejection};
 pub struct Plan {
     /// Where to send the request; `None` keeps the route's upstream.
     pub upstream: Option<Name>,
+    /// The path that the upstream gets; `None` keeps the route's.
+    pub path: Option<CanonicalPath>,
     /// Every limit to draw from, all or none.
     pub draws: Vec<Draw>,
     /// Headers to set (`Some`) or to remove (`None`), in the order in which the rules asked.
@@ -41,6 +43,8 @@ impl Decision {
                 }
                 Effect::Allow => allowed = true,
                 Effect::RouteTo(upstream) => plan.upstream = Some(upstream.clone()),
+                Effect::RouteShare(share) if share.is_in => plan.upstream = Some(share.upstream.clone()),
+                Effect::RewritePath(path) => plan.path = Some(path.clone()),
                 Effect::Throttle(draw) => plan.draws.push(draw.clone()),
                 Effect::Meter(line) => plan.meters.push(line.clone()),
                 Effect::SetHeader(name, value) => plan.header_edits.push((name.clone(), Some(value.clone()))),
@@ -49,7 +53,7 @@ impl Decision {
                     plan.tags.retain(|(present, _)| present != key);
                     plan.tags.push((key.clone(), value.clone()));
                 }
-                Effect::Log(..) => {}
+                Effect::RouteShare(_) | Effect::Log(..) => {}
             }
         }
         if allowed { Ok(plan) } else { Err(Rejection::NotAllowed.into()) }

@@ -10,6 +10,13 @@ pub enum Rejection {
     BadRequest(Malformed),
     /// No route matches.
     NoRoute,
+    /// The address may not use the route.
+    IpDenied,
+    /// The route is closed for a while.
+    Maintenance {
+        /// How long, as far as the operator knows.
+        retry_after: Duration,
+    },
     /// No acceptable token.
     Unauthenticated(TokenFault),
     /// The issuer's keys were never fetched, or are older than `max_stale`.
@@ -31,6 +38,8 @@ pub enum Rejection {
     LedgerUnavailable,
     /// The upstream did not answer properly.
     Upstream(UpstreamFault),
+    /// More than the gateway can do; nobody looked at the request.
+    Overloaded,
     /// A failure of the gateway itself.
     Internal,
 }
@@ -73,6 +82,10 @@ pub enum Malformed {
     TargetTooLong,
     /// Over 100 headers, 16 KiB for one or 32 KiB in all.
     HeadersTooLarge,
+    /// A body over the route's size.
+    BodyTooLarge,
+    /// A body that comes too slowly.
+    BodyTooSlow,
 }
 
 /// What went wrong with the upstream.
@@ -113,6 +126,8 @@ impl Malformed {
     const fn status(self) -> u16 {
         match self {
             Self::Method => 405,
+            Self::BodyTooSlow => 408,
+            Self::BodyTooLarge => 413,
             Self::TargetTooLong => 414,
             Self::Expectation => 417,
             Self::Misdirected => 421,
@@ -134,6 +149,8 @@ impl Malformed {
             Self::Method => "method_not_allowed",
             Self::TargetTooLong => "target_too_long",
             Self::HeadersTooLarge => "headers_too_large",
+            Self::BodyTooLarge => "body_too_large",
+            Self::BodyTooSlow => "request_timeout",
         }
     }
 }
@@ -146,12 +163,14 @@ impl Rejection {
             Self::NoRoute => 404,
             Self::Unauthenticated(_) => 401,
             Self::Denied { status, .. } => *status,
-            Self::NotAllowed => 403,
+            Self::NotAllowed | Self::IpDenied => 403,
             Self::RuleFailed | Self::Internal => 500,
             Self::Throttled(_) => 429,
-            Self::KeysUnavailable | Self::LedgerUnavailable | Self::Upstream(UpstreamFault::NoServer | UpstreamFault::Busy) => {
-                503
-            }
+            Self::KeysUnavailable
+            | Self::LedgerUnavailable
+            | Self::Overloaded
+            | Self::Maintenance { .. }
+            | Self::Upstream(UpstreamFault::NoServer | UpstreamFault::Busy) => 503,
             Self::Upstream(UpstreamFault::Timeout) => 504,
             Self::Upstream(_) => 502,
         }
@@ -162,6 +181,8 @@ impl Rejection {
         match self {
             Self::BadRequest(malformed) => malformed.reason(),
             Self::NoRoute => "no_route",
+            Self::IpDenied => "ip_denied",
+            Self::Maintenance { .. } => "maintenance",
             Self::Unauthenticated(TokenFault::Missing) => "token_required",
             Self::Unauthenticated(_) => "invalid_token",
             Self::KeysUnavailable => "identity_unavailable",
@@ -170,6 +191,7 @@ impl Rejection {
             Self::RuleFailed => "rule_error",
             Self::Throttled(_) => "rate_limited",
             Self::LedgerUnavailable => "billing_unavailable",
+            Self::Overloaded => "overloaded",
             Self::Upstream(UpstreamFault::NoServer) => "no_healthy_server",
             Self::Upstream(UpstreamFault::Busy) => "upstream_busy",
             Self::Upstream(UpstreamFault::Timeout) => "upstream_timeout",
@@ -184,8 +206,10 @@ impl Rejection {
             Self::BadRequest(_) => OutcomeKind::BadRequest,
             Self::NoRoute => OutcomeKind::NoRoute,
             Self::Unauthenticated(_) => OutcomeKind::Unauthenticated,
-            Self::KeysUnavailable | Self::LedgerUnavailable => OutcomeKind::Unavailable,
-            Self::Denied { .. } | Self::NotAllowed => OutcomeKind::Denied,
+            Self::KeysUnavailable | Self::LedgerUnavailable | Self::Overloaded | Self::Maintenance { .. } => {
+                OutcomeKind::Unavailable
+            }
+            Self::Denied { .. } | Self::NotAllowed | Self::IpDenied => OutcomeKind::Denied,
             Self::RuleFailed | Self::Internal => OutcomeKind::RuleError,
             Self::Throttled(_) => OutcomeKind::Throttled,
             Self::Upstream(_) => OutcomeKind::UpstreamError,
@@ -195,12 +219,11 @@ impl Rejection {
     /// Seconds for `Retry-After`, rounded up and at least 1, where waiting helps.
     pub fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::Throttled(throttled) => {
-                let wait = throttled.retry_after;
+            Self::Throttled(Throttled { retry_after: wait, .. }) | Self::Maintenance { retry_after: wait } => {
                 Some((wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1))
             }
             Self::KeysUnavailable | Self::LedgerUnavailable | Self::Upstream(UpstreamFault::NoServer) => Some(5),
-            Self::Upstream(UpstreamFault::Busy) => Some(1),
+            Self::Overloaded | Self::Upstream(UpstreamFault::Busy) => Some(1),
             _ => None,
         }
     }

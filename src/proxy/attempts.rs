@@ -27,3 +27,12 @@ pub(super) struct Attempts {
     /// The answer was one that `retries.when` names, and another attempt was granted.
     pub(super) again: bool,
 }
+
+impl Attempts {
+    /// A piece of the answer came, perhaps the last one: then the server is done, although the client may still be reading.
+    pub(super) fn came_to_its_end(&mut self, is_last: bool) {
+        if is_last && !self.upgraded {
+            self.ticket = None;
+        }
+    }
+}

@@ -7,8 +7,9 @@ use pingora::prelude::{Error, Result, Session};
 use pingora::protocols::http::bridge::grpc_web::GrpcWebCtx;
 
 use super::attempts::Attempts;
-use super::fault;
+use super::compress::Encoder;
 use super::websocket::Tunnel;
+use super::{fault, guard};
 use crate::gateway::{Gateway, Permit, Settlement, Snapshot, Trail, clock, traces};
 use crate::model::{Decision, Ending, Facts, Moment, Outcome, OutcomeKind, ResponseFacts, TRACEPARENT, TRACESTATE};
 
@@ -24,6 +25,8 @@ pub struct Exchange {
     ending: Option<Ending>,
     /// What the `on_response` rules recorded.
     pub(super) reviewed: Option<Decision>,
+    /// Compresses the answer, if that was agreed upon.
+    pub(super) encoder: Option<Encoder>,
     /// The attempts to reach a server.
     pub(super) attempts: Attempts,
     /// The WebSocket that it became.
@@ -32,6 +35,8 @@ pub struct Exchange {
     pub(super) bridge: Option<Box<GrpcWebCtx>>,
     /// Whether the connection has something to end it.
     pub(super) tethered: bool,
+    /// How much of a body may still come.
+    pub(super) allowed: guard::hooks::Allowed,
     status: u16,
     headers: HeaderMap,
     bytes_in: u64,
@@ -57,10 +62,12 @@ impl Exchange {
             permit: None,
             ending: None,
             reviewed: None,
+            encoder: None,
             attempts: Attempts::default(),
             tunnel: None,
             bridge: None,
             tethered: false,
+            allowed: guard::hooks::Allowed::default(),
             status: 0,
             headers: HeaderMap::new(),
             bytes_in: 0,
@@ -152,7 +159,7 @@ impl Exchange {
             self.status = session.response_written().map_or(0, |response| response.status.as_u16());
         }
         self.completed = error.is_none();
-        if let (Some(error), None) = (error, self.failure) {
+        if let (Some(error), None, None) = (error, self.failure, &self.ending) {
             self.failure = Some(fault::kind(error));
         }
         self.settle();

@@ -10,21 +10,21 @@ use pingora::server::configuration::ServerConf;
 use pingora::services::listening::Service;
 
 use super::door::Door;
+use super::guard::Guard;
 use crate::gateway::Gateway;
 use crate::model::settings::Listener;
 
 /// Between two reads of a body.
 const READ: Duration = Duration::from_secs(30);
 
-/// For one write; a client that reads nothing holds a connection this long.
-const WRITE: Duration = Duration::from_secs(30);
-
 /// For the rest of a body that nobody wants, before the connection is closed instead of reused.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// The proxy as a pingora service on every listener. The endpoints are plain TCP; what else a listener asks for is done by its [`Door`].
 pub fn service(conf: &Arc<ServerConf>, gateway: &Arc<Gateway>, listeners: &[Listener]) -> Service<Door> {
-    let mut service = Service::new("proxy".to_owned(), Door::new(conf, gateway));
+    let guard = Guard::new(Arc::clone(gateway));
+    let mut service = Service::new("proxy".to_owned(), Door::new(conf, gateway, Arc::clone(&guard)));
+    service.set_connection_filter(guard.filter());
     for listener in listeners {
         service.add_tcp(&listener.address.to_string());
     }
@@ -43,6 +43,5 @@ pub fn probe(address: SocketAddr) -> io::Result<()> {
 /// Sets what pingora leaves open-ended.
 pub(super) fn limit(session: &mut Session) {
     session.set_read_timeout(Some(READ));
-    session.set_write_timeout(Some(WRITE));
     session.set_total_drain_timeout(Some(DRAIN));
 }

@@ -1,14 +1,18 @@
 //! Pingora's hooks, one line each: everything they decide is decided elsewhere.
 
 mod attempts;
+mod compress;
+mod cors;
 mod door;
 mod exchange;
 mod fault;
 mod forward;
 mod framing;
 mod grpc;
+mod guard;
 mod intake;
 pub mod listen;
+mod pages;
 pub mod probe;
 mod reply;
 mod tether;
@@ -54,18 +58,28 @@ impl ProxyHttp for Front {
     async fn early_request_filter(&self, session: &mut Session, exchange: &mut Self::CTX) -> Result<()> {
         listen::limit(session);
         exchange.announce_close(session);
+        guard::hooks::begin(session, exchange);
         Ok(())
     }
 
     async fn request_filter(&self, session: &mut Session, exchange: &mut Self::CTX) -> Result<bool> {
+        if let Some(overloaded) = guard::hooks::shed(session, exchange).await {
+            return reply::send(session, exchange, overloaded).await.map(|()| true);
+        }
         let (facts, verdict) = intake::read(session, exchange.began(), &exchange.snapshot().config.trusted_proxies);
         let started = exchange.start(facts);
         if let Err(ending) = verdict {
             return reply::send(session, exchange, ending).await.map(|()| true);
         }
+        if let Err(ending) = guard::hooks::admit(session, &started.snapshot, &started.trail.facts()) {
+            return reply::send(session, exchange, ending).await.map(|()| true);
+        }
         match judge(&started.snapshot, &self.0.lasting, started.trail).await {
             Ok(permit) => exchange.permit(permit),
             Err(ending) => return reply::send(session, exchange, ending).await.map(|()| true),
+        }
+        if let Err(ending) = guard::hooks::measure(session, exchange) {
+            return reply::send(session, exchange, ending).await.map(|()| true);
         }
         Ok(false)
     }
@@ -116,10 +130,12 @@ impl ProxyHttp for Front {
         &self,
         session: &mut Session,
         body: &mut Option<Bytes>,
-        _: bool,
+        is_end: bool,
         exchange: &mut Self::CTX,
     ) -> Result<()> {
-        exchange.received(body.as_ref().map_or(0, Bytes::len));
+        let bytes = body.as_ref().map_or(0, Bytes::len);
+        exchange.received(bytes);
+        guard::hooks::receive(session, bytes, is_end, exchange)?;
         websocket::received(session, body, exchange).await;
         forward::keep_deadline(exchange)
     }
@@ -139,6 +155,7 @@ impl ProxyHttp for Front {
         response: &mut ResponseHeader,
         exchange: &mut Self::CTX,
     ) -> Result<()> {
+        guard::hooks::answer(session, response, exchange);
         door::adorn(session, response)?;
         exchange.announce_close(session);
         forward::shape_response(response, exchange)?;
@@ -150,12 +167,16 @@ impl ProxyHttp for Front {
         &self,
         _: &mut Session,
         body: &mut Option<Bytes>,
-        _: bool,
+        is_last: bool,
         exchange: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
+        if let Some(encoder) = &mut exchange.encoder {
+            encoder.encode(body, is_last)?;
+        }
         exchange.sent(body.as_ref().map_or(0, Bytes::len));
         websocket::sent(body.as_ref(), exchange);
         forward::keep_deadline(exchange)?;
+        exchange.attempts.came_to_its_end(is_last);
         Ok(None)
     }
 

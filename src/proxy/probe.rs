@@ -1,16 +1,15 @@
 //! Asks servers how they are, away from the request path.
 
 mod grpc;
+mod http;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use pingora::ErrorType;
-use pingora::connectors::TransportConnector;
-use pingora::http::RequestHeader;
-use pingora::lb::Backend;
-use pingora::lb::health_check::{HealthCheck as _, HttpHealthCheck};
-use pingora::prelude::{Error, HttpPeer};
+use pingora::connectors::http::Connector;
+use pingora::prelude::Error;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::forward::Outlet;
@@ -28,6 +27,7 @@ pub async fn keep_probed(pools: &Pools) {
     let mut running: Vec<(Arc<Pool>, tokio::task::AbortHandle)> = Vec::new();
     // Dropping it ends all of them.
     let mut tasks = JoinSet::new();
+    let connector = Arc::new(Connector::new(None));
     loop {
         changes.mark_unchanged();
         let all = pools.all();
@@ -40,7 +40,7 @@ pub async fn keep_probed(pools: &Pools) {
         });
         for pool in all.values().filter(|pool| pool.settings().health_check.is_some()) {
             if !running.iter().any(|(known, _)| Arc::ptr_eq(known, pool)) {
-                let task = tasks.spawn(probe_pool(Arc::clone(pool), pools.changes()));
+                let task = tasks.spawn(probe_pool(Arc::clone(pool), Arc::clone(&connector), pools.changes()));
                 running.push((Arc::clone(pool), task));
             }
         }
@@ -51,13 +51,14 @@ pub async fn keep_probed(pools: &Pools) {
     }
 }
 
-async fn probe_pool(pool: Arc<Pool>, mut changes: tokio::sync::watch::Receiver<u64>) {
+async fn probe_pool(pool: Arc<Pool>, connector: Arc<Connector>, mut changes: watch::Receiver<u64>) {
     let Some(check) = pool.settings().health_check.clone() else { return };
-    let Some(prober) = Prober::new(&pool, check.clone()) else {
+    let Some(outlet) = Outlet::of(&pool) else {
         tracing::error!(upstream = %pool.name(), "servers cannot be probed: the TLS settings are unusable");
         return;
     };
-    let prober = Arc::new(prober);
+    let interval = check.interval;
+    let prober = Arc::new(Prober { check, outlet, connector });
     loop {
         let mut probes = JoinSet::new();
         for (member, server, _) in pool.members() {
@@ -68,7 +69,7 @@ async fn probe_pool(pool: Arc<Pool>, mut changes: tokio::sync::watch::Receiver<u
         }
         probes.join_all().await;
         // A tenth more or less: gateways that were started together do not knock together.
-        let wait = check.interval.mul_f64(0.9 + 0.2 * fastrand::f64());
+        let wait = interval.mul_f64(0.9 + 0.2 * fastrand::f64());
         let addresses = pool.members().len();
         let has_new = async { while changes.changed().await.is_ok() && pool.members().len() == addresses {} };
         let _ = tokio::time::timeout(wait, has_new).await;
@@ -76,7 +77,7 @@ async fn probe_pool(pool: Arc<Pool>, mut changes: tokio::sync::watch::Receiver<u
 }
 
 async fn probe(prober: Arc<Prober>, pool: Arc<Pool>, member: Arc<Member>, server: usize) {
-    let result = prober.ask(&member, server).await;
+    let result = prober.ask(&pool, &member, server).await;
     pool.tally().checked(result.is_ok());
     let why = result.as_ref().err().cloned().unwrap_or_default();
     let (upstream, address) = (pool.name(), member.label());
@@ -87,60 +88,42 @@ async fn probe(prober: Arc<Prober>, pool: Arc<Pool>, member: Arc<Member>, server
     }
 }
 
-/// Connections of its own, so that a probe says something about a new connection and not about one that was kept.
+/// Probes with connections of their own: a probe says something about a new connection and not about one that was kept.
+///
+/// Not pingora's `HttpHealthCheck`: each of those has a connector, which reads the system's certificates twice, and one `Host` for all
+/// servers. The connector here is one for everybody.
 struct Prober {
     check: HealthCheck,
     outlet: Arc<Outlet>,
-    transport: TransportConnector,
+    connector: Arc<Connector>,
 }
 
 impl Prober {
-    fn new(pool: &Pool, check: HealthCheck) -> Option<Self> {
-        Some(Self { check, outlet: Outlet::of(pool)?, transport: TransportConnector::new(None) })
-    }
-
-    async fn ask(&self, member: &Member, server: usize) -> Result<(), String> {
+    async fn ask(&self, pool: &Pool, member: &Member, server: usize) -> Result<(), String> {
         let mut peer = self.outlet.peer(member.address(), server);
         let limit = self.check.timeout;
         let options = &mut peer.options;
         for limited in [&mut options.connection_timeout, &mut options.total_connection_timeout, &mut options.read_timeout] {
             *limited = Some(limit);
         }
+        // A connection with room for more streams would stay in the connector for ever.
+        options.max_h2_streams = 1;
+        let authority = pool.settings().servers.get(server).map(|server| &*server.authority).unwrap_or_default();
         let asked = async {
             match &self.check.probe {
-                Probe::Tcp => self.transport.get_stream(&peer).await.map(drop).map_err(|error| told(&error)),
+                Probe::Tcp => self.connector.get_http_session(&peer).await.map(drop).map_err(|error| told(&error)),
                 Probe::Http { path, host, expect } => {
-                    let host = host.as_deref().unwrap_or(member.label());
-                    self.ask_http(peer, path, host, expect.clone()).await.map_err(|error| told(&error))
+                    let host = host.as_deref().unwrap_or(authority);
+                    let status = http::ask(&self.connector, &peer, path, host).await.map_err(|error| told(&error))?;
+                    let is_expected = expect.iter().any(|range| range.contains(&status));
+                    if is_expected { Ok(()) } else { Err(format!("status {status}")) }
                 }
-                Probe::Grpc { service, host } => grpc::ask(&peer, service, host.as_deref().unwrap_or(member.label())).await,
+                Probe::Grpc { service, host } => {
+                    grpc::ask(&self.connector, &peer, service, host.as_deref().unwrap_or(authority)).await
+                }
             }
         };
         tokio::time::timeout(limit, asked).await.unwrap_or_else(|_| Err(late(limit)))
-    }
-
-    async fn ask_http(
-        &self,
-        peer: HttpPeer,
-        path: &str,
-        host: &str,
-        expect: Vec<std::ops::RangeInclusive<u16>>,
-    ) -> Result<(), Box<Error>> {
-        let mut request = RequestHeader::build("GET", path.as_bytes(), Some(3))?;
-        request.insert_header("host", host)?;
-        request.insert_header("user-agent", concat!("tollgate/", env!("CARGO_PKG_VERSION"), " (health check)"))?;
-        let backend = Backend { addr: peer._address.clone(), weight: 1, ext: http::Extensions::new() };
-        let mut check = HttpHealthCheck::new("unused", false);
-        check.peer_template = peer;
-        check.req = request;
-        check.validator = Some(Box::new(move |response| {
-            let status = response.status.as_u16();
-            if expect.iter().any(|range| range.contains(&status)) {
-                return Ok(());
-            }
-            Err(Error::new(ErrorType::HTTPStatus(status)))
-        }));
-        check.check(&backend).await
     }
 }
 

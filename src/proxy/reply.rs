@@ -1,18 +1,27 @@
-//! The gateway's own answers: RFC 9457 problem documents with a stable `reason` and the request id, and nothing else.
+//! The gateway's own answers: RFC 9457 problem documents with a stable `reason` and the request id, the same as a page for people,
+//! and what routes and rules answer themselves.
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use pingora::http::ResponseHeader;
 use pingora::prelude::{Error, Result, Session};
 
-use super::{Exchange, door, fault, grpc};
-use crate::model::{Ending, OutcomeKind, Rejection, RequestId, TokenFault};
+use super::pages::{self, Words};
+use super::{Exchange, cors, door, fault, forward, grpc, guard};
+use crate::gateway::Trail;
+use crate::model::settings::{ErrorPages, Route};
+use crate::model::{Ending, Facts, OutcomeKind, Rejection, RequestId, TokenFault};
 use crate::throttling::headers as limits;
 
 /// Answers a request that does not go to an upstream.
 pub(super) async fn send(session: &mut Session, exchange: &mut Exchange, ending: Ending) -> Result<()> {
-    let id = exchange.trail().map(|trail| trail.facts().id);
-    let (mut head, mut body) = compose(&ending, id)?;
+    let facts = exchange.trail().map(Trail::facts);
+    let asked = Asked {
+        facts: facts.as_deref(),
+        route: exchange.trail().and_then(|trail| trail.route()).map(|entry| &entry.route),
+        pages: &exchange.snapshot().config.error_pages,
+    };
+    let (mut head, mut body) = compose(&ending, &asked)?;
     door::adorn(session, &mut head)?;
     grpc::translate(session, &ending, &mut head, &mut body)?;
     exchange.answered(head.status.as_u16(), HeaderMap::new());
@@ -27,8 +36,8 @@ pub(super) async fn send(session: &mut Session, exchange: &mut Exchange, ending:
 
 /// Answers a request that failed on its way to an upstream or back, if that is still possible. Returns the status, or 0.
 pub(super) async fn fail(session: &mut Session, exchange: &mut Exchange, error: &Error) -> u16 {
-    let ending = match exchange.ending() {
-        Some(ending) => ending.clone(),
+    let ending = match exchange.ending().cloned().or_else(|| guard::hooks::verdict(session)) {
+        Some(ending) => ending,
         None if fault::is_client_gone(error) => {
             exchange.failed(OutcomeKind::ClientClosed);
             return 0;
@@ -64,13 +73,21 @@ fn rejection(error: &Error, permitted: bool) -> Rejection {
     }
 }
 
-fn compose(ending: &Ending, id: Option<RequestId>) -> Result<(ResponseHeader, Bytes)> {
+/// What an answer depends on beside its ending.
+struct Asked<'a> {
+    facts: Option<&'a Facts>,
+    route: Option<&'a Route>,
+    pages: &'a ErrorPages,
+}
+
+fn compose(ending: &Ending, asked: &Asked<'_>) -> Result<(ResponseHeader, Bytes)> {
     let status = ending.status();
-    let mut head = ResponseHeader::build(status, Some(10))?;
+    let mut head = ResponseHeader::build(status, Some(16))?;
     let (content_type, body) = match ending {
-        Ending::Rejected(rejection) => ("application/problem+json", problem(rejection, id)),
-        Ending::Redirect { .. } => ("text/plain; charset=utf-8", Bytes::new()),
-        Ending::Respond { body, .. } => ("text/plain; charset=utf-8", Bytes::copy_from_slice(body.as_bytes())),
+        Ending::Rejected(rejection) => refusal(rejection, asked, &mut head)?,
+        Ending::Fixed(answer) => (answer.content_type.clone(), answer.body.clone()),
+        Ending::Redirect { .. } | Ending::Preflight => (TEXT, Bytes::new()),
+        Ending::Respond { body, .. } => (TEXT, Bytes::copy_from_slice(body.as_bytes())),
     };
     // RFC 9110 §8.6, §15.3.5: these statuses have no body, and 204 and 304 no length either.
     let body = if matches!(status, 204 | 205 | 304) { Bytes::new() } else { body };
@@ -81,15 +98,61 @@ fn compose(ending: &Ending, id: Option<RequestId>) -> Result<(ResponseHeader, By
         head.insert_header(header::CONTENT_TYPE, content_type)?;
     }
     head.insert_header(header::CACHE_CONTROL, "no-store")?;
-    if let Some(id) = id {
-        head.insert_header("x-request-id", id.as_str())?;
+    if let Some(facts) = asked.facts {
+        head.insert_header("x-request-id", facts.id.as_str())?;
     }
     match ending {
         Ending::Redirect { location, .. } => head.insert_header(header::LOCATION, location)?,
         Ending::Rejected(rejection) => decorate(&mut head, rejection)?,
-        Ending::Respond { .. } => {}
+        Ending::Fixed(answer) => {
+            for (name, value) in &answer.headers {
+                head.insert_header(name.clone(), value)?;
+            }
+        }
+        Ending::Respond { .. } | Ending::Preflight => {}
+    }
+    let Some(route) = asked.route else { return Ok((head, body)) };
+    if let Some(security) = &route.security_headers {
+        forward::secure(security, &mut head)?;
+    }
+    match (&route.cors, asked.facts, ending) {
+        (Some(cors), Some(facts), Ending::Preflight) => cors::preflight(cors, facts, &mut head)?,
+        // Without it a page could not read why it was refused.
+        (Some(cors), Some(facts), _) => cors::answer(cors, facts, &mut head)?,
+        _ => {}
     }
     Ok((head, body))
+}
+
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// A page for people, or a problem document for everybody else.
+fn refusal(rejection: &Rejection, asked: &Asked<'_>, head: &mut ResponseHeader) -> Result<(HeaderValue, Bytes)> {
+    let id = asked.facts.map(|facts| facts.id);
+    if *asked.pages == ErrorPages::Off {
+        return Ok((PROBLEM, problem(rejection, id)));
+    }
+    cors::vary(head, "Accept")?;
+    let request_id = id.map(|id| id.to_string()).unwrap_or_default();
+    let words =
+        Words { status: rejection.status(), title: title(rejection), reason: rejection.reason(), request_id: &request_id };
+    let Some(page) = asked.facts.and_then(|facts| pages::page(asked.pages, &facts.headers, &words)) else {
+        return Ok((PROBLEM, problem(rejection, id)));
+    };
+    if *asked.pages == ErrorPages::Standard {
+        head.insert_header(
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+        )?;
+        head.insert_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")?;
+    }
+    Ok((HTML, page))
+}
+
+fn title(rejection: &Rejection) -> &'static str {
+    StatusCode::from_u16(rejection.status()).ok().and_then(|status| status.canonical_reason()).unwrap_or("Refused")
 }
 
 fn decorate(head: &mut ResponseHeader, rejection: &Rejection) -> Result<()> {
@@ -117,9 +180,8 @@ fn decorate(head: &mut ResponseHeader, rejection: &Rejection) -> Result<()> {
 }
 
 fn problem(rejection: &Rejection, id: Option<RequestId>) -> Bytes {
-    let title = StatusCode::from_u16(rejection.status()).ok().and_then(|status| status.canonical_reason());
     let document = serde_json::json!({
-        "title": title.unwrap_or("Refused"),
+        "title": title(rejection),
         "status": rejection.status(),
         "reason": rejection.reason(),
         "request_id": id.map(|id| id.to_string()),

@@ -6,6 +6,9 @@ use openssl::x509::{X509NameRef, X509Ref};
 
 use crate::model::ClientCertificate;
 
+/// Alternative names that are read.
+const MOST_NAMES: usize = 256;
+
 /// What a verified certificate says about its client.
 pub(super) fn read(certificate: &X509Ref) -> ClientCertificate {
     let mut read = ClientCertificate {
@@ -19,7 +22,8 @@ pub(super) fn read(certificate: &X509Ref) -> ClientCertificate {
         fingerprint: certificate.digest(MessageDigest::sha256()).map(|digest| hexadecimal(&digest)).unwrap_or_default(),
         ..ClientCertificate::default()
     };
-    for name in certificate.subject_alt_names().iter().flatten() {
+    // A certificate may hold thousands; rules get a list of bounded length.
+    for name in certificate.subject_alt_names().iter().flatten().take(MOST_NAMES) {
         if let Some(text) = name.dnsname() {
             read.dns_names.push(text.to_owned());
         } else if let Some(text) = name.uri() {

@@ -44,6 +44,8 @@ pub(super) struct Ask<'a> {
 
 /// More points on the ring would only cost memory.
 const MOST_WEIGHT_ON_RING: u32 = 1_000;
+/// Another chance for the same turn.
+const SECOND: u64 = 1 << 63;
 /// So many points in a row that all belong to servers that are down: the rest is left to chance.
 const MOST_POINTS: usize = 4_096;
 
@@ -87,10 +89,18 @@ impl List {
     /// Whether a server that starts slowly takes this turn.
     fn is_warm(&self, slot: &Slot, ask: &Ask<'_>) -> bool {
         let ramp = slot.member.ramp(ask.slow_start, ask.now);
-        ramp >= 1_000 || mix(!ask.turn) % 1_000 < ramp
+        ramp >= 1_000 || mix(ask.turn ^ SECOND) % 1_000 < ramp
     }
 
-    /// One by chance, by weight. Also what a server leaves behind that is down: it goes to all others and not to its neighbour.
+    /// One by chance, by weight: at first sight if nothing speaks against it.
+    fn any(&self, chance: u64, ask: &Ask<'_>, usable: &dyn Fn(&Slot) -> bool) -> Option<&Slot> {
+        let by_chance = Ask { turn: chance, ..*ask };
+        self.whose_turn(&by_chance)
+            .filter(|slot| usable(slot) && self.is_warm(slot, &by_chance))
+            .or_else(|| self.draw(mix(chance), ask, usable))
+    }
+
+    /// One by chance, by weight, among those that are left. Also what a server leaves behind that is down: it goes to all others and not to its neighbour.
     fn draw(&self, chance: u64, ask: &Ask<'_>, usable: &dyn Fn(&Slot) -> bool) -> Option<&Slot> {
         let share = |slot: &Slot| u64::from(slot.weight) * slot.member.ramp(ask.slow_start, ask.now);
         let total: u64 = self.slots.iter().filter(|slot| usable(slot)).map(share).sum();
@@ -121,9 +131,9 @@ impl List {
     }
 
     fn two(&self, ask: &Ask<'_>, usable: &dyn Fn(&Slot) -> bool) -> Option<&Slot> {
-        let one = self.draw(mix(ask.turn), ask, usable)?;
+        let one = self.any(mix(ask.turn), ask, usable)?;
         let is_other = |slot: &Slot| usable(slot) && !Arc::ptr_eq(&slot.member, &one.member);
-        let Some(two) = self.draw(mix(!ask.turn), ask, &is_other) else { return Some(one) };
+        let Some(two) = self.any(mix(ask.turn ^ SECOND), ask, &is_other) else { return Some(one) };
         Some(if load(two, ask) < load(one, ask) { two } else { one })
     }
 
@@ -142,7 +152,7 @@ fn load(slot: &Slot, ask: &Ask<'_>) -> u64 {
 }
 
 /// Spreads neighbouring numbers over all of them (SplitMix64).
-fn mix(turn: u64) -> u64 {
+pub(super) fn mix(turn: u64) -> u64 {
     let z = turn.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -8,6 +8,7 @@ mod pattern;
 mod pool;
 mod prepared;
 mod resolve;
+mod rewrite;
 mod router;
 mod schedule;
 #[cfg(test)]
@@ -20,5 +21,6 @@ pub use pattern::{HostPattern, PathPattern};
 pub use pool::{NoServer, Pick, Pool, Tally};
 pub use prepared::Prepared;
 pub use resolve::{Pools, keep_resolved};
+pub use rewrite::PathTemplate;
 pub use router::Router;
 pub use tried::Tried;

@@ -1,9 +1,10 @@
-/// A path pattern: segments are literal or `*` (exactly one segment), and a last `**` takes whatever follows, also nothing.
+/// A path pattern: segments are literal or `*` or `{name}` (exactly one segment), and a last `**` takes whatever follows, also nothing.
 ///
 /// `/admin/**` therefore matches `/admin` too: the opposite would leave a door beside the gate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathPattern {
     segments: Vec<Segment>,
+    names: Vec<(String, usize)>,
     open: bool,
 }
 
@@ -21,8 +22,10 @@ impl PathPattern {
             Some(rest) => (rest.strip_suffix('/').unwrap_or(rest), true),
             None => (text, false),
         };
-        let segments = if open && text.is_empty() { Vec::new() } else { text.split('/').map(Segment::new).collect() };
-        Self { segments, open }
+        let texts: Vec<&str> = if open && text.is_empty() { Vec::new() } else { text.split('/').collect() };
+        let named = |(at, text): (usize, &&str)| Some((name(text)?.to_owned(), at));
+        let names = texts.iter().enumerate().filter_map(named).collect();
+        Self { segments: texts.into_iter().map(Segment::new).collect(), names, open }
     }
 
     /// Whether a canonical path matches.
@@ -37,11 +40,27 @@ impl PathPattern {
         }
         self.open || rest.next().is_none()
     }
+
+    /// Which segment has this name.
+    pub(super) fn position(&self, name: &str) -> Option<usize> {
+        self.names.iter().find(|(known, _)| known == name).map(|(_, at)| *at)
+    }
+
+    /// What the final `**` stands for in a path that matches: nothing, or a slash and what follows it.
+    pub(super) fn rest<'p>(&self, path: &'p str) -> &'p str {
+        let end = path.match_indices('/').nth(self.segments.len()).map_or(path.len(), |(at, _)| at);
+        path.get(end..).unwrap_or_default()
+    }
+}
+
+/// The name in a segment like `{id}`.
+fn name(segment: &str) -> Option<&str> {
+    segment.strip_prefix('{')?.strip_suffix('}')
 }
 
 impl Segment {
     fn new(text: &str) -> Self {
-        if text == "*" { Self::Any } else { Self::Literal(text.to_owned()) }
+        if text == "*" || name(text).is_some() { Self::Any } else { Self::Literal(text.to_owned()) }
     }
 }
 
@@ -96,6 +115,9 @@ mod tests {
             ("/v1/*/items", "/v1/7/8/items", false),
             ("/v1/*", "/v1/", false),
             ("/V1", "/v1", false),
+            ("/v1/{id}/items", "/v1/7/items", true),
+            ("/v1/{id}", "/v1/", false),
+            ("/v1/{id}/**", "/v1/7", true),
         ] {
             assert_eq!(PathPattern::new(pattern).matches(path), expected, "{pattern} on {path}");
         }

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::budget::RetryBudget;
-use super::list::{Ask, List, Slot};
+use super::list::{Ask, List, Slot, mix};
 use super::{Member, Prepared, Ticket, Tried};
 use crate::model::Name;
 use crate::model::settings::{Family, Server, Timeouts, Upstream};
@@ -122,7 +122,7 @@ impl Pool {
         let list = self.list.load();
         let most = self.settings.most_requests;
         for _ in 0..MOST_CHOICES {
-            let turn = self.tally.turn.fetch_add(1, Ordering::Relaxed);
+            let turn = self.turn(tried);
             let ask = Ask { balance: &self.settings.balance, turn, key, slow_start: self.settings.slow_start, now };
             let usable = |slot: &Slot| {
                 !tried.has(slot.member.id())
@@ -139,9 +139,21 @@ impl Pool {
         Err(if list.slots().iter().any(is_up) { NoServer::Busy } else { NoServer::Down })
     }
 
-    /// Whether another server is left for this request.
+    /// Second attempts take no turn: with two servers, one of them sick, every request would otherwise begin at the sick one.
+    fn turn(&self, tried: &Tried) -> u64 {
+        match tried.count() as u64 {
+            0 => self.tally.turn.fetch_add(1, Ordering::Relaxed),
+            again => mix(self.tally.turn.load(Ordering::Relaxed) ^ (again << 56)),
+        }
+    }
+
+    /// Whether another server is left for this request, with room for it.
     pub fn has_untried(&self, tried: &Tried, now: Duration) -> bool {
-        let is_left = |slot: &Slot| slot.weight > 0 && !tried.has(slot.member.id()) && slot.member.standing(now).is_up();
+        let most = self.settings.most_requests;
+        let is_left = |slot: &Slot| {
+            let has_room = most.is_none_or(|most| slot.member.in_flight() < most);
+            slot.weight > 0 && has_room && !tried.has(slot.member.id()) && slot.member.standing(now).is_up()
+        };
         self.list.load().slots().iter().any(is_left)
     }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -20,11 +21,12 @@ use crate::model::settings::Upstream;
 pub struct Pools {
     current: ArcSwap<HashMap<Name, Arc<Pool>>>,
     changes: watch::Sender<u64>,
+    looked_up: AtomicBool,
 }
 
 impl Default for Pools {
     fn default() -> Self {
-        Self { current: ArcSwap::default(), changes: watch::Sender::new(0) }
+        Self { current: ArcSwap::default(), changes: watch::Sender::new(0), looked_up: AtomicBool::new(false) }
     }
 }
 
@@ -44,6 +46,11 @@ impl Pools {
     /// All pools by name.
     pub fn all(&self) -> Arc<HashMap<Name, Arc<Pool>>> {
         self.current.load_full()
+    }
+
+    /// Whether every name of the first configuration was looked up, with whatever answer: before that, nobody knows what is missing.
+    pub fn are_looked_up(&self) -> bool {
+        self.looked_up.load(Ordering::Acquire)
     }
 
     /// Hears when the configuration or the addresses of a server changed.
@@ -89,6 +96,7 @@ where
         while let Some(learnt) = lookups.join_next().await {
             has_changed |= learnt.unwrap_or_default();
         }
+        pools.looked_up.store(true, Ordering::Release);
         if has_changed {
             pools.changes.send_modify(|generation| *generation += 1);
             changes.mark_unchanged();

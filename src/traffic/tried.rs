@@ -19,6 +19,11 @@ impl Tried {
         self.count = 0;
     }
 
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
     pub(super) fn has(&self, member: u64) -> bool {
         self.members.iter().take(self.count).any(|tried| *tried == member)
     }

@@ -84,6 +84,8 @@ pub(super) struct Expect {
     pub(super) outcome: Option<String>,
     /// The upstream that gets the request.
     pub(super) route_to: Option<String>,
+    /// The path that the upstream gets.
+    pub(super) path: Option<String>,
     /// The route that matches.
     pub(super) route: Option<String>,
     /// The status of the gateway's own answer.

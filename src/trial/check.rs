@@ -31,12 +31,18 @@ pub(super) fn compare(expect: &Expect, shown: &Shown) -> Vec<Mismatch> {
     let ended = because(shown, |effect| effect.ends_rules());
     hold("outcome", expect.outcome.clone(), outcome, ended.clone());
     hold("route", expect.route.clone(), text(shown.route.as_deref()), Vec::new());
-    let routed = because(shown, |effect| matches!(effect, Effect::RouteTo(_)) || effect.ends_rules());
+    let routed = because(shown, |effect| matches!(effect, Effect::RouteTo(_) | Effect::RouteShare(_)) || effect.ends_rules());
     let destination = match &shown.ending {
         None => text(shown.upstream.as_deref()),
         Some(_) => explain::verdict(shown),
     };
     hold("route_to", expect.route_to.clone(), destination, routed);
+    let rewritten = because(shown, |effect| matches!(effect, Effect::RewritePath(_)) || effect.ends_rules());
+    let path = match (&shown.ending, &shown.path) {
+        (Some(_), _) => explain::verdict(shown),
+        (None, path) => path.as_ref().unwrap_or(&shown.facts.path).to_string(),
+    };
+    hold("path", expect.path.clone(), path, rewritten);
     let status = shown.ending.as_ref().map(|ending| ending.status().to_string());
     hold("status", expect.status.map(|status| status.to_string()), text(status.as_deref()), ended.clone());
     let denied = expect.denied.as_ref().map(|denied| match denied {

@@ -84,6 +84,12 @@ pub fn effect(effect: &Effect) -> String {
         Effect::Deny { status, reason } => format!("deny {status} {reason}"),
         Effect::Allow => "allow".to_owned(),
         Effect::RouteTo(upstream) => format!("route_to {upstream}"),
+        Effect::RouteShare(share) => {
+            let key = share.key.as_deref().unwrap_or("(no key)");
+            let verdict = if share.is_in { "in" } else { "not in" };
+            format!("route_to {}  {}% of keys: {key} is {verdict}", share.upstream, percent(share.weight))
+        }
+        Effect::RewritePath(path) => format!("rewrite_path {path}"),
         Effect::Throttle(draw) => format!("throttle {}", limit(draw)),
         Effect::Meter(line) => format!("meter {}", usage(line)),
         Effect::SetHeader(name, value) => format!("set_header {name}: {}", String::from_utf8_lossy(value.as_bytes())),
@@ -92,6 +98,14 @@ pub fn effect(effect: &Effect) -> String {
         Effect::Respond { status, body } => format!("respond {status} {body:?}"),
         Effect::Tag(key, value) => format!("tag {key}={value}"),
         Effect::Log(level, text) => format!("log {level:?} {text:?}"),
+    }
+}
+
+/// Hundredths of a percent as people write them.
+fn percent(hundredths: u64) -> String {
+    match (hundredths / 100, hundredths % 100) {
+        (whole, 0) => whole.to_string(),
+        (whole, part) => format!("{whole}.{part:02}").trim_end_matches('0').to_owned(),
     }
 }
 
@@ -121,7 +135,14 @@ pub(super) fn usage(line: &Line) -> String {
 /// How it ended, in one line.
 pub fn verdict(shown: &Shown) -> String {
     match (&shown.ending, &shown.upstream) {
-        (None, Some(upstream)) => format!("proxied to {upstream}"),
+        (None, Some(upstream)) => match &shown.path {
+            Some(path) => format!("proxied to {upstream} as {path}"),
+            None => format!("proxied to {upstream}"),
+        },
+        (Some(Ending::Fixed(answer)), _) => {
+            format!("responded: {} {:?}", answer.status, String::from_utf8_lossy(&answer.body))
+        }
+        (Some(Ending::Preflight), _) => "responded: 204 to a CORS preflight".to_owned(),
         (Some(Ending::Rejected(Rejection::Throttled(throttled))), _) => format!(
             "throttled: 429, over {} per {} of rule {}; retry in {} s",
             throttled.limit,

@@ -74,6 +74,8 @@ pub struct Shown {
     pub ending: Option<Ending>,
     /// Where it went.
     pub upstream: Option<Name>,
+    /// The path that the upstream got, if it is not the one that was judged.
+    pub path: Option<CanonicalPath>,
     /// What the rules asked for, if it was proxied.
     pub plan: Plan,
     /// The header edits of `on_response`.
@@ -134,6 +136,7 @@ impl Rehearsal {
             hooks: trail.decision().map(|decision| (Hook::Request, Arc::clone(decision))).into_iter().collect(),
             ending: None,
             upstream: None,
+            path: None,
             plan: Plan::default(),
             response_plan: Plan::default(),
             usage: Vec::new(),
@@ -147,6 +150,15 @@ impl Rehearsal {
         };
         shown.upstream = Some(permit.upstream().pool.name().clone());
         shown.plan = permit.plan().clone();
+        if let Some(route) = trail.route() {
+            match route.rewritten(permit.plan(), &shown.facts) {
+                Ok(path) => shown.path = path,
+                Err(rejection) => {
+                    shown.ending = Some(rejection.into());
+                    return Ok(shown);
+                }
+            }
+        }
         self.answer(&mut shown, &trail, &permit, answer, answer_headers);
         Ok(shown)
     }

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use tollgate::demo::MintRequest;
 
-use crate::support::{Setup, Upstream, mint, send};
+use crate::support::{Authority, Setup, Upstream, free_port, mint, send};
 
 #[test]
 fn metrics_pass_promtool_and_their_labels_stay_bounded() {
@@ -40,7 +40,18 @@ fn metrics_pass_promtool_and_their_labels_stay_bounded() {
 fn every_metric_is_documented_and_every_documented_one_exists() {
     let upstream = Upstream::named("main");
     let rule = "fn on_request(claims) { throttle(claims.org, 1000, \"1m\"); meter(\"calls\"); }";
-    let gateway = Setup::to(upstream.address()).rule("limits", rule).billed().start();
+    // Some exist only where a listener does what they count.
+    let second = format!(
+        "  - address: 127.0.0.1:{}\n    tls: {{ certificate: a.pem, private_key: a.key }}\n    proxy_protocol: optional\n",
+        free_port()
+    );
+    let gateway = Setup::to(upstream.address())
+        .rule("limits", rule)
+        .billed()
+        .certificate("a", &Authority::new("ca").server(&["a.example"]))
+        .listener(&second)
+        .server(", trusted_proxies: [10.0.0.0/8]")
+        .start();
     assert_eq!(gateway.get_as("/", &MintRequest::of("acme", "pro")).status, 200);
     gateway.expect_metric("tollgate_http_requests_total{code=\"200\",method=\"GET\",outcome=\"proxied\",route=\"all\"}", 1.0);
     let exposed = gateway.admin("/metrics").unwrap().body;

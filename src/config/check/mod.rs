@@ -5,9 +5,9 @@ mod billing;
 mod claims;
 mod identity;
 mod lifecycle;
+mod limits;
 mod listening;
 mod observing;
-mod pattern;
 mod routes;
 mod rules;
 mod tls;
@@ -32,12 +32,14 @@ pub(super) fn lower(root: &Node, source: &Arc<Source>, surroundings: &Surroundin
         version(top);
         let (listeners, admin) = listening::lower(top, surroundings);
         let (threads, grace, lifecycle, trusted_proxies) = listening::server(top, &listeners, surroundings);
+        let limits = limits::lower(top);
         let billing = billing::lower(top, surroundings);
         let mut identity = identity::lower(top);
         billing.warn_about_tenants(&identity);
         identity.account = billing.account;
         let upstreams = upstreams::lower(top, surroundings);
-        let routes = routes::lower(top, &upstreams, &identity.issuers);
+        let routes = routes::lower(top, &upstreams, &identity);
+        let error_pages = routes::error_pages(top, surroundings);
         let rules = rules::lower(top, &routes, surroundings);
         let throttling = throttling(top);
         let (max_series_per_metric, access_log) = observing::lower(top, surroundings);
@@ -49,9 +51,11 @@ pub(super) fn lower(root: &Node, source: &Arc<Source>, surroundings: &Surroundin
             threads,
             grace,
             lifecycle,
+            limits,
             identity,
             upstreams,
             routes: routes::settle(routes, &rules),
+            error_pages,
             throttling,
             billing: billing.settings,
             max_series_per_metric,

@@ -98,7 +98,7 @@ impl Reader<'_> {
         match Pair::read(&chain, &key) {
             Ok(pair) => {
                 self.note_age(chain_word, &pair);
-                Some(Certificate { chain: chain.into(), key: Secret::new(&key), names: pair.names, not_after: pair.not_after })
+                Some(Certificate { chain, key: Secret::new(&key), names: pair.names, not_after: pair.not_after })
             }
             Err(fault) => {
                 let word = if matches!(fault, PairFault::NoKey | PairFault::Mismatch) { key_word } else { chain_word };
@@ -150,7 +150,7 @@ impl Reader<'_> {
                 word.note(Problem::error("config::certificate", message).label("this file"));
                 return None;
             }
-            Some(ClientCertificates { required: mode?, ca: ca.into() })
+            Some(ClientCertificates { required: mode?, ca })
         })
     }
 

@@ -149,7 +149,7 @@ fn decider<'a>(decision: Option<&'a Decision>, ending: Option<&'a Ending>) -> Op
     let last = |wanted: fn(&Effect) -> bool| {
         decision.enforced().filter(|entry| wanted(&entry.effect)).last().map(|entry| &*entry.place.rule)
     };
-    last(Effect::ends_rules).or_else(|| last(|effect| matches!(effect, Effect::RouteTo(_))))
+    last(Effect::ends_rules).or_else(|| last(Effect::routes))
 }
 
 /// None, or one: only what was tried again is worth a member.

@@ -5,6 +5,7 @@
 mod accounting;
 mod identity;
 mod lifecycle;
+mod limits;
 mod listeners;
 mod observing;
 mod routes;
@@ -20,9 +21,13 @@ use ipnet::IpNet;
 pub use accounting::{Billing, Meter, OnFull, Throttling};
 pub use identity::{ClaimKind, ClaimType, Identity, Issuer, TokenFrom};
 pub use lifecycle::Lifecycle;
+pub use limits::{Limits, RequestsPerIp};
 pub use listeners::{Certificate, ClientCertificates, Listener, Protocols, ProxyProtocol, Tls, TlsVersion};
 pub use observing::{AccessLog, LogOutput, Tracing};
-pub use routes::{Auth, Route, RouteDefault, Target};
+pub use routes::{
+    Auth, Coding, Compression, Cors, CorsOrigin, CorsOrigins, ErrorPages, FixedAnswer, Gate, HeaderEdits, Maintenance, Mirror,
+    Redirect, Rewrite, Route, RouteDefault, SecurityHeaders, Target,
+};
 pub use rules::{Mode, OnError, Rule, RuleLimits, Rules};
 pub use upstreams::{
     Balance, Dns, Family, HashKey, HealthCheck, Outliers, Probe, Retries, Server, Timeouts, Upstream, UpstreamProtocol,
@@ -44,12 +49,16 @@ pub struct Config {
     pub grace: Duration,
     /// How connections and the process end.
     pub lifecycle: Lifecycle,
+    /// What hostile clients cannot exceed.
+    pub limits: Limits,
     /// Who is calling?
     pub identity: Identity,
     /// By name, in the order of the file.
     pub upstreams: Vec<Upstream>,
     /// First match wins.
     pub routes: Vec<Route>,
+    /// What browsers get instead of problem documents.
+    pub error_pages: ErrorPages,
     /// What shall happen?
     pub rules: Rules,
     /// May it happen now?

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use crate::proxy::guard::{Line, Watch};
 use async_trait::async_trait;
 use http::StatusCode;
 use pingora::http::ResponseHeader;
@@ -28,6 +29,8 @@ pub(in crate::proxy) struct Connection {
     pub(in crate::proxy) peer: SocketAddr,
     /// Who the client is: the peer, or who a trusted peer says it is.
     pub(in crate::proxy) client: SocketAddr,
+    /// What the guard knows.
+    pub(in crate::proxy) line: Arc<Line>,
     /// The listener that it came in by, as it was configured then.
     pub(in crate::proxy) doorway: Arc<Doorway>,
     /// What the TLS handshake agreed on.
@@ -60,8 +63,8 @@ impl Connection {
 /// The bytes of a connection, below TLS or through it.
 #[derive(Debug)]
 pub(super) enum Transport {
-    Plain(Socket),
-    Tls(Box<SslStream<Socket>>),
+    Plain(Box<Socket>),
+    Tls(SslStream<Socket>),
 }
 
 /// A connection as pingora's HTTP sees it: every byte of every request passes here, decrypted.
@@ -75,14 +78,16 @@ pub(super) struct Wire {
     protocol: Option<ALPN>,
     /// Carries the [`Connection`] to the hooks: of what pingora copies into every request, this alone holds something of its user's.
     digest: Arc<ProxyDigest>,
+    watch: Watch,
 }
 
 impl Wire {
     pub(super) fn new(transport: Transport, protocol: Option<ALPN>, connection: Arc<Connection>) -> Result<Self> {
+        let watch = Watch::new(Arc::clone(&connection.line), protocol == Some(ALPN::H2));
         // The digest is made for answers to CONNECT and wants one; nobody reads it.
         let nothing = Box::new(ResponseHeader::build(StatusCode::OK, Some(0))?);
         let digest = Arc::new(ProxyDigest::new(nothing, Some(Box::new(connection))));
-        Ok(Self { transport, protocol, digest })
+        Ok(Self { transport, protocol, digest, watch })
     }
 }
 
@@ -107,21 +112,25 @@ macro_rules! of {
 
 impl AsyncRead for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        on!(self, stream => Pin::new(stream).poll_read(cx, buf))
+        let wire = &mut *self;
+        on!(wire, stream => wire.watch.poll_read(stream, cx, buf))
     }
 }
 
 impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        on!(self, stream => Pin::new(stream).poll_write(cx, bytes))
+        let result = on!(self, stream => Pin::new(stream).poll_write(cx, bytes));
+        self.watch.poll_written(result, cx)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        on!(self, stream => Pin::new(stream).poll_flush(cx))
+        let result = on!(self, stream => Pin::new(stream).poll_flush(cx));
+        self.watch.poll_sent(result, cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        on!(self, stream => Pin::new(stream).poll_shutdown(cx))
+        let result = on!(self, stream => Pin::new(stream).poll_shutdown(cx));
+        self.watch.poll_sent(result, cx)
     }
 
     fn poll_write_vectored(
@@ -129,7 +138,8 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        on!(self, stream => Pin::new(stream).poll_write_vectored(cx, slices))
+        let result = on!(self, stream => Pin::new(stream).poll_write_vectored(cx, slices));
+        self.watch.poll_written(result, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -173,6 +183,8 @@ impl GetTimingDigest for Wire {
 
 impl GetProxyDigest for Wire {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        // Pingora asks once for each HTTP/1 request, when it is about to read it.
+        self.watch.next();
         Some(Arc::clone(&self.digest))
     }
 }

@@ -31,6 +31,7 @@ use proxy_protocol::Introduction;
 pub(super) use request::{adorn, describe, direct};
 
 use super::Front;
+use super::guard::{Entry, Guard};
 use super::tether::Tether;
 use crate::gateway::{Doorway, Gateway, clock};
 use crate::model::settings::ProxyProtocol;
@@ -39,27 +40,26 @@ use crate::tls::{Agreed, HandshakeFault};
 /// From accept to the first byte of HTTP: a PROXY protocol header, a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// An HTTP/2 connection without a stream is closed after it.
-const HTTP2_IDLE: Duration = Duration::from_secs(60);
-
 /// Takes connections in and hands them to the proxy.
 pub struct Door {
     gateway: Arc<Gateway>,
     proxy: Arc<HttpProxy<Front>>,
+    guard: Arc<Guard>,
 }
 
 impl Door {
-    pub(super) fn new(conf: &Arc<ServerConf>, gateway: &Arc<Gateway>) -> Self {
+    pub(super) fn new(conf: &Arc<ServerConf>, gateway: &Arc<Gateway>, guard: Arc<Guard>) -> Self {
         let mut proxy = http_proxy(conf, Front::new(Arc::clone(gateway)));
         proxy.h2_options = Some(http2());
         let mut options = HttpServerOptions::default();
-        options.h2_idle_timeout = Some(HTTP2_IDLE);
+        options.h2_idle_timeout = Some(gateway.snapshot().config.limits.idle_timeout);
         proxy.server_options = Some(options);
-        Self { gateway: Arc::clone(gateway), proxy: Arc::new(proxy) }
+        Self { gateway: Arc::clone(gateway), proxy: Arc::new(proxy), guard }
     }
 
     /// From a raw socket to something that HTTP is spoken on; `None` closes it.
-    async fn admit(&self, socket: Socket) -> Option<Stream> {
+    async fn admit(&self, socket: Box<Socket>) -> Option<Stream> {
+        let entry = self.guard.enter()?;
         let digest = socket.get_socket_digest()?;
         let (peer, local) = (*digest.peer_addr()?.as_inet()?, *digest.local_addr()?.as_inet()?);
         let snapshot = self.gateway.snapshot();
@@ -69,7 +69,7 @@ impl Door {
         // Not held while a slow client shakes hands: it is everything that was configured.
         drop(snapshot);
         let began = clock::steady();
-        match timeout(HANDSHAKE, welcome(socket, peer, is_trusted, Arc::clone(&doorway))).await {
+        match timeout(HANDSHAKE, welcome(entry, socket, peer, is_trusted, Arc::clone(&doorway))).await {
             Ok(wire) => Some(Box::new(wire?)),
             Err(_) => {
                 doorway.handles.shook_hands(Err(HandshakeFault::Timeout), clock::steady().saturating_sub(began));
@@ -86,13 +86,20 @@ fn http2() -> H2Options {
     options
 }
 
-async fn welcome(mut socket: Socket, peer: SocketAddr, is_trusted: bool, doorway: Arc<Doorway>) -> Option<Wire> {
+async fn welcome(
+    entry: Entry,
+    mut socket: Box<Socket>,
+    peer: SocketAddr,
+    is_trusted: bool,
+    doorway: Arc<Doorway>,
+) -> Option<Wire> {
     let client = introduced(&mut socket, peer, is_trusted, &doorway).await?;
+    let line = entry.claim((!is_trusted || client != peer).then_some(client.ip()))?;
     let protocols = doorway.listener.protocols;
     let (transport, agreed, is_http2) = if doorway.acceptor.is_some() {
-        let (stream, agreed) = shake_hands(socket, &doorway).await?;
+        let (stream, agreed) = shake_hands(*socket, &doorway).await?;
         let is_http2 = agreed.is_http2 || !protocols.http1;
-        (Transport::Tls(Box::new(stream)), Some(agreed), is_http2)
+        (Transport::Tls(stream), Some(agreed), is_http2)
     } else {
         let is_http2 = match (protocols.http1, protocols.http2) {
             (true, true) => preface::is_http2(&mut socket).await.ok()?,
@@ -101,7 +108,7 @@ async fn welcome(mut socket: Socket, peer: SocketAddr, is_trusted: bool, doorway
         (Transport::Plain(socket), None, is_http2)
     };
     let protocol = is_http2.then_some(ALPN::H2);
-    Wire::new(transport, protocol, Arc::new(Connection { peer, client, doorway, agreed })).ok()
+    Wire::new(transport, protocol, Arc::new(Connection { peer, client, line, doorway, agreed })).ok()
 }
 
 /// Who the client is, by the PROXY protocol if the listener speaks it. `None` closes the connection.
@@ -145,7 +152,7 @@ impl ServerApp for Door {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         // Pingora's TCP endpoints make nothing else.
         let socket = stream.into_any().downcast::<Socket>().ok()?;
-        let wire = self.admit(*socket).await?;
+        let wire = self.admit(socket).await?;
         // Runs all requests of the connection, so there is nothing to hand back.
         self.proxy.process_new(Tether::around(wire), shutdown).await
     }

@@ -2,6 +2,7 @@
 
 mod affinity;
 mod deadline;
+mod edits;
 mod outlet;
 mod pick;
 mod request;
@@ -17,7 +18,7 @@ pub(super) use deadline::keep_deadline;
 pub(super) use outlet::Outlet;
 pub(super) use pick::{inspect_connection, pick};
 pub(super) use request::shape_request;
-pub(super) use response::shape_response;
+pub(super) use response::{secure, shape_response};
 pub(super) use retry::{retry_connecting, retry_sending};
 pub(super) use review::review;
 
@@ -27,7 +28,7 @@ use crate::model::Ending;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Ends an exchange that cannot go on.
-fn end<T>(exchange: &mut Exchange, ending: Ending, status: u16) -> Result<T> {
+pub(super) fn end<T>(exchange: &mut Exchange, ending: Ending, status: u16) -> Result<T> {
     exchange.end(ending);
     Err(Error::new(ErrorType::HTTPStatus(status)))
 }

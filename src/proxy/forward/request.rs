@@ -4,8 +4,9 @@ use pingora::ErrorType;
 use pingora::http::RequestHeader;
 use pingora::prelude::{Error, Result, Session};
 
-use super::REQUEST_ID;
-use crate::model::{Facts, Plan};
+use super::edits::{self, apply_plan};
+use super::{REQUEST_ID, end};
+use crate::model::{CanonicalPath, Facts};
 use crate::proxy::Exchange;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -24,13 +25,20 @@ const SPOOFABLE: [&str; 8] = [
     "x-client-ip",
 ];
 
-/// The request as the upstream gets it. Runs again for every attempt, so it sets and removes but never appends.
-pub(in crate::proxy) fn shape_request(session: &Session, request: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
+/// The request as the upstream gets it. Runs again for every attempt, each time on a fresh copy of what arrived.
+pub(in crate::proxy) fn shape_request(session: &Session, request: &mut RequestHeader, exchange: &mut Exchange) -> Result<()> {
     let (Some(permit), Some(trail)) = (exchange.permitted(), exchange.trail()) else {
         return Err(Error::new(ErrorType::HTTPStatus(500)));
     };
     let facts = trail.facts();
-    spell_target(session, request, &facts)?;
+    let rewritten = match trail.route().map_or(Ok(None), |route| route.rewritten(permit.plan(), &facts)) {
+        Ok(rewritten) => rewritten,
+        Err(rejection) => {
+            let status = rejection.status();
+            return end(exchange, rejection.into(), status);
+        }
+    };
+    spell_target(session, request, &facts, rewritten.as_ref().unwrap_or(&facts.path))?;
     for name in facts.headers.keys() {
         let text = name.as_str();
         if text.starts_with("x-forwarded-") || SPOOFABLE.contains(&text) {
@@ -43,6 +51,9 @@ pub(in crate::proxy) fn shape_request(session: &Session, request: &mut RequestHe
         }
     }
     join_cookies(request, &facts.headers)?;
+    if let Some(route) = trail.route() {
+        edits::apply(&route.route.request_headers, request)?;
+    }
     request.insert_header(FORWARDED_FOR, facts.client_ip.to_string())?;
     request.insert_header(FORWARDED_PROTO, if facts.is_secure { "https" } else { "http" })?;
     // HTTP/2 names it in `:authority`.
@@ -57,13 +68,13 @@ pub(in crate::proxy) fn shape_request(session: &Session, request: &mut RequestHe
             request.insert_header(name.clone(), value)?;
         }
     }
-    apply_to_request(permit.plan(), request)
+    apply_plan(permit.plan(), request)
 }
 
-/// Sends the spelling that was judged, not the one that arrived.
-fn spell_target(session: &Session, request: &mut RequestHeader, facts: &Facts) -> Result<()> {
+/// Sends the spelling that was judged or what it was rewritten to, not the one that arrived.
+fn spell_target(session: &Session, request: &mut RequestHeader, facts: &Facts, path: &CanonicalPath) -> Result<()> {
     let arrived = session.req_header().raw_path();
-    let path = facts.path.as_str();
+    let path = path.as_str();
     let same = match &facts.query {
         None => arrived == path.as_bytes(),
         Some(query) => {
@@ -90,18 +101,6 @@ fn join_cookies(request: &mut RequestHeader, arrived: &HeaderMap) -> Result<()> 
         let all: Vec<&[u8]> = [first, second].into_iter().chain(cookies).map(HeaderValue::as_bytes).collect();
         let joined = HeaderValue::from_bytes(&all.join(&b"; "[..])).map_err(|_| Error::new(ErrorType::HTTPStatus(400)))?;
         request.insert_header(header::COOKIE, joined)?;
-    }
-    Ok(())
-}
-
-fn apply_to_request(plan: &Plan, request: &mut RequestHeader) -> Result<()> {
-    for (name, value) in &plan.header_edits {
-        match value {
-            Some(value) => request.insert_header(name.clone(), value)?,
-            None => {
-                request.remove_header(name);
-            }
-        }
     }
     Ok(())
 }

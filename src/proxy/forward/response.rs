@@ -2,10 +2,12 @@ use http::HeaderMap;
 use pingora::http::ResponseHeader;
 use pingora::prelude::Result;
 
+use super::edits::{self, apply_plan};
 use super::{REQUEST_ID, end};
 use crate::gateway::clock;
-use crate::model::{Hook, Plan, ResponseFacts};
-use crate::proxy::Exchange;
+use crate::model::settings::SecurityHeaders;
+use crate::model::{Facts, Hook, ResponseFacts};
+use crate::proxy::{Exchange, compress, cors};
 use crate::throttling::{Standing, headers as limits};
 
 /// The answer as the client gets it: the `on_response` rules, the request id, what is left of a limit that is nearly used up.
@@ -29,13 +31,14 @@ pub(in crate::proxy) fn shape_response(response: &mut ResponseHeader, exchange: 
         if route.rules.reads_response_headers() {
             headers = response.headers.clone();
         }
+        edits::apply(&route.route.response_headers, response)?;
         if route.rules.has(Hook::Response) {
             let seen = ResponseFacts { status, headers: headers.clone(), ..ResponseFacts::default() };
             let decision = snapshot.rules.respond(&route.rules, &facts, route.name(), caller, &seen.into());
             let plan = decision.plan(true);
             exchange.reviewed = Some(decision);
             match plan {
-                Ok(plan) => apply_to_response(&plan, response)?,
+                Ok(plan) => apply_plan(&plan, response)?,
                 Err(ending) => {
                     let status = ending.status();
                     return end(exchange, ending, status);
@@ -43,6 +46,7 @@ pub(in crate::proxy) fn shape_response(response: &mut ResponseHeader, exchange: 
             }
         }
     }
+    finish(exchange, &facts, response)?;
     response.insert_header(REQUEST_ID, facts.id.as_str())?;
     if let Some(standing) = exchange.permitted().and_then(|permit| permit.admission().tightest())
         && is_nearly_used_up(&standing)
@@ -55,18 +59,32 @@ pub(in crate::proxy) fn shape_response(response: &mut ResponseHeader, exchange: 
     Ok(())
 }
 
+/// What no rule can get around: security headers, CORS and the coding of the body.
+fn finish(exchange: &mut Exchange, facts: &Facts, response: &mut ResponseHeader) -> Result<()> {
+    let Some(entry) = exchange.trail().and_then(|trail| trail.route()) else { return Ok(()) };
+    let route = &entry.route;
+    if let Some(security) = &route.security_headers {
+        secure(security, response)?;
+    }
+    if let Some(cors) = &route.cors {
+        cors::answer(cors, facts, response)?;
+    }
+    if let Some(compression) = &route.compression {
+        exchange.encoder = compress::begin(compression, facts, response)?;
+    }
+    Ok(())
+}
+
 /// The draft lets servers send the fields only when it matters; below a fifth it does.
 fn is_nearly_used_up(standing: &Standing) -> bool {
     standing.remaining < standing.limit.div_ceil(5)
 }
 
-fn apply_to_response(plan: &Plan, response: &mut ResponseHeader) -> Result<()> {
-    for (name, value) in &plan.header_edits {
-        match value {
-            Some(value) => response.insert_header(name.clone(), value)?,
-            None => {
-                response.remove_header(name);
-            }
+/// Security headers, where there are none or where they shall be replaced.
+pub(in crate::proxy) fn secure(security: &SecurityHeaders, response: &mut ResponseHeader) -> Result<()> {
+    for (name, value) in &security.fields {
+        if security.replaces || !response.headers.contains_key(name) {
+            response.insert_header(name.clone(), value)?;
         }
     }
     Ok(())

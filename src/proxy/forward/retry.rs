@@ -11,7 +11,8 @@ const MOST_STALE: usize = 3;
 /// Nothing was sent yet: another server may be tried, whatever the method.
 pub(in crate::proxy) fn retry_connecting(exchange: &mut Exchange, mut error: Box<Error>) -> Box<Error> {
     let fault = fault::upstream(&error);
-    blame(exchange, fault);
+    count(exchange, fault);
+    accuse(exchange, fault.label());
     let now = clock::steady();
     let again = exchange.permitted().is_some_and(|permit| {
         let (pool, attempts) = (&permit.upstream().pool, &exchange.attempts);
@@ -45,12 +46,12 @@ pub(in crate::proxy) fn retry_sending(
         && (may_reconnect(exchange, is_stale) || may_wait_again(exchange, &error));
     error.set_retry(again);
     if !matches!(error.esource(), ErrorSource::Downstream) && exchange.ending().is_none() {
+        count(exchange, fault::upstream(&error));
         if is_stale {
             // The server is fine, only the connection was stale.
-            count(exchange, fault::upstream(&error));
             exchange.attempts.tried.forgive();
-        } else {
-            blame(exchange, fault::upstream(&error));
+        } else if matches!(error.esource(), ErrorSource::Upstream) {
+            accuse(exchange, fault::upstream(&error).label());
         }
     }
     error
@@ -109,12 +110,6 @@ fn count(exchange: &Exchange, fault: UpstreamFault) {
     if let Some(permit) = exchange.permitted() {
         permit.upstream().handles.failed(fault);
     }
-}
-
-/// Counts a failure, also against the server.
-pub(super) fn blame(exchange: &Exchange, fault: UpstreamFault) {
-    count(exchange, fault);
-    accuse(exchange, fault.label());
 }
 
 /// Counts something against the server, and takes it out for a while if that was one too many.

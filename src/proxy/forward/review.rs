@@ -1,3 +1,4 @@
+use http::{Version, header};
 use pingora::ErrorType;
 use pingora::http::ResponseHeader;
 use pingora::prelude::{Error, Result, Session};
@@ -24,6 +25,12 @@ pub(in crate::proxy) fn review(session: &Session, response: &ResponseHeader, exc
         }
         exchange.attempts.upgraded = true;
     }
+    if !(100..=599).contains(&status) {
+        return refuse("a status that is none");
+    }
+    if !is_framed_plainly(response) {
+        return refuse("a transfer coding other than chunked");
+    }
     let size: usize = response.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     if size > MOST_HEADER_BYTES {
         return refuse("a head that is too large");
@@ -45,6 +52,17 @@ pub(in crate::proxy) fn review(session: &Session, response: &ResponseHeader, exc
         return Err(Error::new_up(ErrorType::HTTPStatus(status)));
     }
     Ok(())
+}
+
+/// RFC 9112 §6.1: one coding, the one that everybody knows, and not from a server that is too old to know it. Pingora looks for the word
+/// `chunked` at the end and passes the whole list on, so that a client may read another end of the body than the gateway did.
+fn is_framed_plainly(response: &ResponseHeader) -> bool {
+    let mut codings = response.headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked") && response.version == Version::HTTP_11,
+        (Some(_), Some(_)) => false,
+    }
 }
 
 const fn reason(status: u16) -> &'static str {

@@ -1,5 +1,5 @@
 use bytes::{BufMut, Bytes, BytesMut};
-use pingora::connectors::http::v2::Connector;
+use pingora::connectors::http::Connector;
 use pingora::http::RequestHeader;
 use pingora::prelude::{Error, HttpPeer};
 use pingora::protocols::http::client::HttpSession;
@@ -14,8 +14,8 @@ const MOST_BYTES: usize = 1_024;
 const SERVING: u64 = 1;
 
 /// Asks `grpc.health.v1.Health/Check` about a service, as <https://github.com/grpc/grpc/blob/master/doc/health-checking.md> says.
-pub(super) async fn ask(peer: &HttpPeer, service: &str, host: &str) -> Result<(), String> {
-    let (message, trailers) = call(peer, service, host).await.map_err(|error| told(&error))?;
+pub(super) async fn ask(connector: &Connector, peer: &HttpPeer, service: &str, host: &str) -> Result<(), String> {
+    let (message, trailers) = call(connector, peer, service, host).await.map_err(|error| told(&error))?;
     match trailers.as_deref() {
         None | Some("0") => {}
         Some(status) => return Err(format!("grpc-status {status}")),
@@ -27,9 +27,8 @@ pub(super) async fn ask(peer: &HttpPeer, service: &str, host: &str) -> Result<()
     }
 }
 
-async fn call(peer: &HttpPeer, service: &str, host: &str) -> Result<(Bytes, Option<String>), Box<Error>> {
-    let connector = Connector::new(None);
-    let HttpSession::<()>::H2(mut session) = connector.new_http_session(peer).await? else {
+async fn call(connector: &Connector, peer: &HttpPeer, service: &str, host: &str) -> Result<(Bytes, Option<String>), Box<Error>> {
+    let (HttpSession::H2(mut session), _) = connector.get_http_session(peer).await? else {
         return Err(Error::explain(pingora::ErrorType::H2Error, "the server does not speak HTTP/2"));
     };
     let scheme = if peer.is_tls() { "https" } else { "http" };

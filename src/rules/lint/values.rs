@@ -1,4 +1,4 @@
-use rhai::{Dynamic, INT};
+use rhai::{Dynamic, INT, Position};
 
 use super::Subject;
 use super::anatomy::{Argument, Call, Function};
@@ -28,6 +28,13 @@ impl Finder<'_, '_> {
                 self.text(why, verbs::reason);
             }
             ("route_to", [upstream]) => self.upstream(upstream),
+            ("route_to", [upstream, share]) => {
+                self.upstream(upstream);
+                for (key, position) in &share.keys {
+                    self.tell_at(*position, verbs::option(key));
+                }
+            }
+            ("rewrite_path", [path]) => self.text(path, |path| verbs::path(path).map(|_| ())),
             ("throttle", [_, limit, per, options @ ..]) => {
                 self.value(limit, |limit| verbs::limit(limit).map(|_| ()));
                 self.text(per, |per| verbs::period(per).map(|_| ()));
@@ -115,9 +122,13 @@ impl Finder<'_, '_> {
     }
 
     fn tell(&mut self, argument: &Argument, result: Result<(), String>) {
+        self.tell_at(argument.position, result);
+    }
+
+    fn tell_at(&mut self, position: Position, result: Result<(), String>) {
         if let Err(message) = result {
             let problem = Problem::error("rule::wrong-literal", message).label("cannot work");
-            self.problems.push(self.subject.files.at(argument.position, problem));
+            self.problems.push(self.subject.files.at(position, problem));
         }
     }
 }

@@ -357,3 +357,43 @@ fn missing_claims() {
         assert_eq!(say(&format!("{statement};"), &claims), [outcome], "{statement}");
     }
 }
+
+#[test]
+fn requests_show_how_they_came() {
+    let plain = Request::by(&ann());
+    let mut proved = Request::by(&ann());
+    proved.facts.protocol = crate::model::Protocol::Http2;
+    proved.facts.is_secure = true;
+    proved.facts.is_websocket = true;
+    proved.facts.client_certificate = Some(std::sync::Arc::new(crate::model::ClientCertificate {
+        subject: "CN=worker".into(),
+        issuer: "CN=ca".into(),
+        serial: "0a".into(),
+        fingerprint: "ff".into(),
+        dns_names: vec!["a.example".into()],
+        uris: vec!["spiffe://a".into()],
+        emails: vec!["a@b".into()],
+        ips: vec![[192, 0, 2, 1].into()],
+    }));
+    for (expression, of_plain, of_proved) in [
+        ("request.protocol", "http/1.1", "h2"),
+        ("request.is_secure", "false", "true"),
+        ("request.is_websocket", "false", "true"),
+        ("request.client_certificate == ()", "true", "false"),
+        ("request.client_certificate?.subject ?? \"none\"", "none", "CN=worker"),
+        ("request.client_certificate?.issuer ?? \"none\"", "none", "CN=ca"),
+        ("request.client_certificate?.serial ?? \"none\"", "none", "0a"),
+        ("request.client_certificate?.fingerprint ?? \"none\"", "none", "ff"),
+        ("\"a.example\" in (request.client_certificate?.dns_names ?? [])", "false", "true"),
+        ("\"spiffe://a\" in (request.client_certificate?.uris ?? [])", "false", "true"),
+        ("\"a@b\" in (request.client_certificate?.emails ?? [])", "false", "true"),
+        ("\"192.0.2.1\" in (request.client_certificate?.ips ?? [])", "false", "true"),
+        ("\"x\" in (request.client_certificate?.uris ?? [])", "false", "false"),
+    ] {
+        let text = format!("fn on_request(request) {{ tag(\"value\", {{ {expression} }}); }}");
+        for (request, value) in [(&plain, of_plain), (&proved, of_proved)] {
+            let decision = Files::new().rule("test", &text).run(Hook::Request, request);
+            assert_eq!(told(&decision), [format!("tag value={value} @rules/test.rhai:1")], "{expression}");
+        }
+    }
+}

@@ -220,6 +220,10 @@ fn effect(effect: &Effect) -> String {
         Effect::Deny { status, reason } => format!("deny {status} {reason}"),
         Effect::Allow => "allow".into(),
         Effect::RouteTo(upstream) => format!("route_to {upstream}"),
+        Effect::RouteShare(share) => {
+            format!("route_to {} {} {:?} {}", share.upstream, share.weight, share.key.as_deref(), share.is_in)
+        }
+        Effect::RewritePath(path) => format!("rewrite_path {path}"),
         Effect::Throttle(draw) => format!(
             "throttle {} {} per {}s{}",
             draw.key.as_deref().unwrap_or("-"),

@@ -3,7 +3,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use rhai::{Dynamic, ImmutableString, Map};
 
-use crate::model::{Dimensions, Name, settings};
+use crate::model::{CanonicalPath, Dimensions, Name, PathProblem, settings};
 
 /// Bytes of a `respond` body: a maintenance note, not a page.
 const BODY: usize = 4 * 1024;
@@ -57,6 +57,26 @@ pub(super) fn location(url: &str) -> Result<HeaderValue, String> {
         return Err("a redirect needs a URL of visible ASCII characters; escape the others with %".into());
     }
     HeaderValue::from_str(url).map_err(|_| "the URL is no header value".into())
+}
+
+/// A path for the upstream, in its one spelling.
+pub(in crate::rules) fn path(text: &str) -> Result<CanonicalPath, String> {
+    const LONGEST: usize = 8 * 1024;
+    let shown = shortened(text, WORD);
+    if text.len() > LONGEST {
+        return Err(format!("`{shown}…` has {} bytes; a path has at most {LONGEST}", text.len()));
+    }
+    CanonicalPath::parse(text).map_err(|problem| {
+        let why = match problem {
+            PathProblem::NotAbsolute => "it begins with `/`",
+            PathProblem::DotSegment => "`.` and `..` are no segments",
+            PathProblem::EmptySegment => "no segment but the last is empty",
+            PathProblem::Forbidden => "only characters of a URL path, without a query; escape the others with %",
+            PathProblem::BadEscape => "it has an escape that servers read differently",
+            PathProblem::NotUtf8 => "its escapes are not UTF-8",
+        };
+        format!("`{shown}` is no path: {why}")
+    })
 }
 
 /// A header that rules may edit: those that frame the message or name the host belong to the gateway.

@@ -2,11 +2,13 @@
 
 mod arguments;
 mod register;
+mod rollout;
 
 pub(super) use arguments::{
-    body, burst, header_name, in_percent, limit, period, quantity, reason, redirect_status, response_status, status,
+    body, burst, header_name, in_percent, limit, path, period, quantity, reason, redirect_status, response_status, status,
 };
 pub(super) use register::register;
+pub(super) use rollout::option;
 
 use crate::model::Hook;
 
@@ -26,6 +28,7 @@ const ALWAYS: &[Hook] = &Hook::ALL;
 pub(super) const DENY: Verb = verb("deny", EARLY, true);
 pub(super) const ALLOW: Verb = verb("allow", EARLY, false);
 pub(super) const ROUTE_TO: Verb = verb("route_to", EARLY, false);
+pub(super) const REWRITE_PATH: Verb = verb("rewrite_path", EARLY, false);
 pub(super) const THROTTLE: Verb = verb("throttle", EARLY, false);
 pub(super) const METER: Verb = verb("meter", ALWAYS, false);
 pub(super) const SET_HEADER: Verb = verb("set_header", BEFORE_REPLY, false);
@@ -40,10 +43,11 @@ pub(super) const PRINT: Verb = verb("print", ALWAYS, false);
 pub(super) const IN_ROLLOUT: Verb = verb("in_rollout", ALWAYS, false);
 
 /// Every verb there is.
-pub(super) const VERBS: [Verb; 15] = [
+pub(super) const VERBS: [Verb; 16] = [
     DENY,
     ALLOW,
     ROUTE_TO,
+    REWRITE_PATH,
     THROTTLE,
     METER,
     SET_HEADER,

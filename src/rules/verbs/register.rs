@@ -1,13 +1,10 @@
-use std::hash::Hasher;
-
 use http::{HeaderName, HeaderValue};
 use rhai::{Array, Dynamic, Engine, EvalAltResult, FLOAT, INT, ImmutableString, Map, NativeCallContext, Position};
-use siphasher::sip::SipHasher13;
 
-use super::arguments::{self, header_name, in_percent, key, label, limit, location, log_line, period, quantity, reason};
+use super::arguments::{self, header_name, key, label, limit, location, log_line, period, quantity, reason};
 use super::{
-    ALLOW, DENY, LOG_ERROR, LOG_INFO, LOG_WARN, METER, PRINT, REDIRECT, REMOVE_HEADER, RESPOND, ROUTE_TO, SET_HEADER, TAG,
-    THROTTLE, Verb,
+    ALLOW, DENY, LOG_ERROR, LOG_INFO, LOG_WARN, METER, PRINT, REDIRECT, REMOVE_HEADER, RESPOND, REWRITE_PATH, ROUTE_TO,
+    SET_HEADER, TAG, THROTTLE, Verb, rollout,
 };
 use crate::model::{Dimensions, Draw, Effect, Line, LogLevel, Name};
 use crate::rules::evaluation::{Evaluation, running};
@@ -40,7 +37,9 @@ pub(in crate::rules) fn register(engine: &mut Engine) {
         .register_fn("deny", |call: Call<'_>, why: Text| deny(&call, 403, &why))
         .register_fn("deny", |call: Call<'_>, status: INT, why: Text| deny(&call, status, &why))
         .register_fn("allow", |call: Call<'_>| record(&call, &ALLOW, |_| Ok(Effect::Allow)))
-        .register_fn("route_to", |call: Call<'_>, upstream: Text| route_to(&call, &upstream))
+        .register_fn("route_to", |call: Call<'_>, upstream: Text| route_to(&call, &upstream, None))
+        .register_fn("route_to", |call: Call<'_>, upstream: Text, share: Map| route_to(&call, &upstream, Some(&share)))
+        .register_fn("rewrite_path", |call: Call<'_>, path: Text| rewrite_path(&call, &path))
         .register_fn("redirect", |call: Call<'_>, url: Text| redirect(&call, 302, &url))
         .register_fn("redirect", |call: Call<'_>, status: INT, url: Text| redirect(&call, status, &url))
         .register_fn("respond", |call: Call<'_>, status: INT, body: Text| respond(&call, status, &body));
@@ -67,8 +66,8 @@ pub(in crate::rules) fn register(engine: &mut Engine) {
         .register_fn("tag", |call: Call<'_>, key: Text, value: Text| tag(&call, &key, &value.into()))
         .register_fn("tag", |call: Call<'_>, key: Text, value: Dynamic| tag(&call, &key, &value));
     engine
-        .register_fn("in_rollout", |_: Call<'_>, key: Text, percent: INT| in_rollout(&key.into(), &percent.into()))
-        .register_fn("in_rollout", |_: Call<'_>, key: Dynamic, percent: Dynamic| in_rollout(&key, &percent))
+        .register_fn("in_rollout", |_: Call<'_>, key: Text, percent: INT| rollout::in_rollout(&key.into(), &percent.into()))
+        .register_fn("in_rollout", |_: Call<'_>, key: Dynamic, percent: Dynamic| rollout::in_rollout(&key, &percent))
         .register_fn("in_cidr", |address: Text, network: Text| in_cidr(&address, &network));
     for (verb, level) in [(&LOG_INFO, LogLevel::Info), (&LOG_WARN, LogLevel::Warn), (&LOG_ERROR, LogLevel::Error)] {
         engine.register_fn(verb.name, move |call: Call<'_>, text: Text| log(&call, verb, level, &text.into()));
@@ -94,11 +93,16 @@ fn deny(call: &Call<'_>, status: INT, why: &str) -> Done {
     })
 }
 
-fn route_to(call: &Call<'_>, upstream: &str) -> Done {
-    record(call, &ROUTE_TO, |evaluation| match evaluation.words.upstream(upstream) {
-        Some(name) => Ok(Effect::RouteTo(Name::clone(name))),
-        None => Err(format!("there is no upstream `{upstream}`")),
+fn route_to(call: &Call<'_>, upstream: &str, share: Option<&Map>) -> Done {
+    record(call, &ROUTE_TO, |evaluation| match (evaluation.words.upstream(upstream), share) {
+        (Some(name), None) => Ok(Effect::RouteTo(Name::clone(name))),
+        (Some(name), Some(options)) => rollout::share(evaluation.rule.name(), name, options).map(Effect::RouteShare),
+        (None, _) => Err(format!("there is no upstream `{upstream}`")),
     })
+}
+
+fn rewrite_path(call: &Call<'_>, path: &str) -> Done {
+    record(call, &REWRITE_PATH, |_| arguments::path(path).map(Effect::RewritePath))
 }
 
 fn redirect(call: &Call<'_>, status: INT, url: &str) -> Done {
@@ -154,20 +158,6 @@ fn log(call: &Call<'_>, verb: &Verb, level: LogLevel, text: &Dynamic) -> Done {
 
 fn print(call: &Call<'_>, text: &Dynamic) -> Result<Text, Box<EvalAltResult>> {
     log(call, &PRINT, LogLevel::Info, text).map(|()| Text::new())
-}
-
-/// The same key is always in or always out of one rule's rollout, on every gateway; another rule picks other keys. Nobody without a
-/// key is in, except in a full one.
-fn in_rollout(who: &Dynamic, percent: &Dynamic) -> Result<bool, Box<EvalAltResult>> {
-    let share = in_percent(percent).map_err(failure)?;
-    let Some(who) = arguments::scalar(who, "a rollout's key").map_err(failure)? else { return Ok(share >= 10_000) };
-    running(|evaluation| {
-        let mut hasher = SipHasher13::new_with_keys(0, 0);
-        hasher.write(evaluation.rule.name().as_bytes());
-        hasher.write_u8(0xff);
-        hasher.write(who.as_bytes());
-        hasher.finish() % 10_000 < share
-    })
 }
 
 fn in_cidr(address: &str, network: &str) -> Result<bool, Box<EvalAltResult>> {

@@ -4,7 +4,9 @@ use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
+use openssl::ssl::{SslAcceptor, SslAcceptorBuilder, SslMethod, SslVerifyMode};
 use openssl::x509::extension::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName};
+use openssl::x509::store::X509StoreBuilder;
 use openssl::x509::{X509, X509Builder, X509Name};
 
 /// Somebody who signs certificates.
@@ -78,6 +80,23 @@ impl Authority {
         self.sign(common, 86_400, |san| {
             san.dns("client.example").uri("spiffe://acme/worker").email("worker@acme.example").ip("192.0.2.9");
         })
+    }
+
+    /// What a server for a host needs.
+    pub fn acceptor(&self, host: &str) -> SslAcceptorBuilder {
+        let leaf = self.server(&[host]);
+        let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls()).unwrap();
+        acceptor.set_certificate(&X509::from_pem(leaf.certificate.as_bytes()).unwrap()).unwrap();
+        acceptor.set_private_key(&PKey::private_key_from_pem(leaf.key.as_bytes()).unwrap()).unwrap();
+        acceptor
+    }
+
+    /// Nobody gets in without a certificate of this authority.
+    pub fn demand(&self, acceptor: &mut SslAcceptorBuilder) {
+        let mut store = X509StoreBuilder::new().unwrap();
+        store.add_cert(self.certificate.clone()).unwrap();
+        acceptor.set_verify_cert_store(store.build()).unwrap();
+        acceptor.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
     }
 
     fn sign(&self, common: &str, until: i64, names: impl FnOnce(&mut SubjectAlternativeName)) -> Leaf {

@@ -27,7 +27,17 @@ impl Reply {
 
 /// Sends raw bytes on a connection of its own and reads one answer; `None` when the peer closes without one.
 pub fn send(to: SocketAddr, bytes: &[u8]) -> Option<Reply> {
-    ask(TcpStream::connect(to).unwrap(), bytes)
+    ask(connect(to), bytes)
+}
+
+/// A gateway that lives may not listen yet: pingora binds in a thread of the service.
+fn connect(to: SocketAddr) -> TcpStream {
+    let mut stream = None;
+    super::wait_for("a connection", || {
+        stream = TcpStream::connect(to).ok();
+        stream.is_some()
+    });
+    stream.unwrap()
 }
 
 /// The same on a connection that there is already.

@@ -21,6 +21,7 @@ pub struct Setup {
     files: Vec<(String, String)>,
     issuer_url: Option<String>,
     variables: Vec<(String, String)>,
+    threads: usize,
 }
 
 /// One key pair for all tests: making one takes seconds in a debug build.
@@ -47,6 +48,7 @@ impl Setup {
             files: Vec::new(),
             issuer_url: None,
             variables: Vec::new(),
+            threads: 2,
         }
     }
 
@@ -76,6 +78,11 @@ impl Setup {
         self
     }
 
+    /// One open route to one upstream, whose keys are YAML in braces.
+    pub fn open_to(keys: &str) -> Self {
+        Self::new().upstream_text("main", keys).route("all", "/**", "none", "main")
+    }
+
     pub fn route(mut self, name: &str, path: &str, auth: &str, upstream: &str) -> Self {
         self.routes.push_str(&format!(
             "  - name: {name}\n    match: {{ path: \"{path}\" }}\n    auth: {auth}\n    upstream: {upstream}\n"
@@ -102,6 +109,12 @@ impl Setup {
     /// Sections that are appended.
     pub fn with(mut self, text: &str) -> Self {
         self.extra.push_str(text);
+        self
+    }
+
+    /// Worker threads; connections to upstreams belong to one.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
         self
     }
 
@@ -159,9 +172,10 @@ impl Setup {
         let rules = if rules.is_empty() { String::new() } else { format!("rules:\n{rules}") };
         format!(
             "version: 1\nlisteners:\n  - address: 127.0.0.1:{listen}\n{}admin:\n  address: 127.0.0.1:{admin}\n\
-             server: {{ threads: 2, grace: 5s{} }}\nidentity:\n  issuers:\n    - name: test\n      url: {issuer_url}\n      issuer: {ISSUER}\n      \
+             server: {{ threads: {}, grace: 5s{} }}\nidentity:\n  issuers:\n    - name: test\n      url: {issuer_url}\n      issuer: {ISSUER}\n      \
              audiences: [{APPLICATION_ID}]\n      cooldown: 1s\n{}upstreams:\n{}routes:\n{}{rules}access_log: {{ output: \"file:access.log\" }}\n{}",
             self.listener,
+            self.threads,
             self.server_keys(),
             self.identity,
             self.upstreams,
@@ -287,6 +301,30 @@ impl Gateway {
     /// The configuration as it was written.
     pub fn config(&self) -> String {
         self.setup.text(self.listen, self.admin)
+    }
+
+    /// Puts another configuration in use, made from the one in use, and waits until it is.
+    pub fn reload(&self, change: impl FnOnce(String) -> String) {
+        const DONE: &str = "tollgate_config_reloads_total{result=\"success\"}";
+        let before = self.metric(DONE);
+        let text = fs::read_to_string(self.path("config.yaml")).unwrap();
+        self.write("config.yaml", &change(text));
+        wait_for("the reload", || self.metric(DONE) > before);
+    }
+
+    /// What `/status` says about the servers of the upstream `main`.
+    pub fn servers(&self) -> Vec<serde_json::Value> {
+        let status = self.admin("/status").unwrap().json();
+        let upstreams = status["upstreams"].as_array().unwrap();
+        let main = upstreams.iter().find(|upstream| upstream["name"] == "main").unwrap();
+        main["servers"].as_array().unwrap().clone()
+    }
+
+    /// The state of one server of `main`.
+    pub fn state(&self, server: SocketAddr) -> String {
+        let servers = self.servers();
+        let row = servers.iter().find(|row| row["address"] == server.to_string()).unwrap();
+        row["state"].as_str().unwrap().to_owned()
     }
 
     pub fn log(&self) -> String {

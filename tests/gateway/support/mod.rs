@@ -3,16 +3,22 @@
 mod certificates;
 mod client;
 mod curl;
+mod frames;
 mod gateway;
+mod h2_server;
 mod kept;
+mod tls_server;
 mod upstream;
 
 pub use certificates::{Authority, Leaf};
 pub use client::{Reply, ask, get, send};
 pub use curl::{Curled, curl};
+pub use frames::{Frames, Verdict};
 pub use gateway::{Gateway, Setup, mint};
+pub use h2_server::{H2Answer, H2Server};
 pub use kept::Kept;
-pub use upstream::{Upstream, answer};
+pub use tls_server::tls_server;
+pub use upstream::{Upstream, answer, raw_server};
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};

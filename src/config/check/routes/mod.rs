@@ -1,11 +1,29 @@
-use http::Method;
+//! One file for each thing a route can say.
 
-use super::pattern::Pattern;
+mod answer;
+mod compress;
+mod cors;
+mod edits;
+mod gate;
+mod matched;
+mod mirror;
+mod pages;
+mod pattern;
+mod rewrite;
+mod security;
+mod target;
+
+pub(super) use gate::maintenance;
+pub(super) use pages::error_pages;
+
+use matched::{Matched, matched};
+use pattern::Pattern;
+
 use super::{count, name, repeated};
 use crate::config::field::Field;
 use crate::config::section::Section;
 use crate::config::word::Word;
-use crate::model::settings::{Auth, Issuer, Mode, Route, RouteDefault, Rules, Target, Upstream};
+use crate::model::settings::{Auth, Identity, Maintenance, Mode, Route, RouteDefault, Rules, Target, Upstream};
 use crate::model::{Name, Problem};
 
 /// A lowered route with what later checks need.
@@ -17,12 +35,21 @@ pub(super) struct Draft<'a> {
     auth: Option<Field<'a>>,
 }
 
+/// What routes refer to.
+struct Known<'k> {
+    upstreams: &'k [Upstream],
+    identity: &'k Identity,
+    /// Of every route that does not say otherwise.
+    maintenance: Option<Maintenance>,
+}
+
 /// `routes:`
-pub(super) fn lower<'a>(top: &Section<'a>, upstreams: &[Upstream], issuers: &[Issuer]) -> Vec<Draft<'a>> {
+pub(super) fn lower<'a>(top: &Section<'a>, upstreams: &[Upstream], identity: &Identity) -> Vec<Draft<'a>> {
+    let known = Known { upstreams, identity, maintenance: top.optional("maintenance").and_then(maintenance) };
     let Some(field) = top.required("routes", "a request that no route matches is answered with 404") else { return Vec::new() };
     let mut drafts: Vec<Draft<'a>> = Vec::new();
     for item in field.some_items("a request that no route matches is answered with 404") {
-        let draft = item.section(|section| draft(section, upstreams));
+        let draft = item.section(|section| draft(section, &known));
         if let Some(word) = draft.name {
             if drafts.iter().any(|earlier| earlier.route.name == draft.route.name) {
                 repeated(word, "route");
@@ -37,7 +64,7 @@ pub(super) fn lower<'a>(top: &Section<'a>, upstreams: &[Upstream], issuers: &[Is
         drafts.push(draft);
     }
     let asks = |draft: &&Draft<'_>| matches!(draft.route.auth, Auth::Required | Auth::Optional | Auth::OptionalLenient);
-    if issuers.is_empty()
+    if identity.issuers.is_empty()
         && let Some(draft) = drafts.iter().find(asks)
         && let Some(field) = draft.auth
     {
@@ -86,7 +113,7 @@ impl Draft<'_> {
     }
 }
 
-fn draft<'a>(section: &Section<'a>, upstreams: &[Upstream]) -> Draft<'a> {
+fn draft<'a>(section: &Section<'a>, known: &Known<'_>) -> Draft<'a> {
     let name_word = section.required("name", "logs, metrics and rules call it by its name").and_then(Field::word);
     let route_name = name_word.and_then(name);
     let matched = section.optional("match").map(|field| field.section(matched));
@@ -95,8 +122,19 @@ fn draft<'a>(section: &Section<'a>, upstreams: &[Upstream]) -> Draft<'a> {
     let auth = auth(section, auth_field);
     let default = section.optional("default");
     let default = default.and_then(|field| field.one_of(&[("allow", RouteDefault::Allow), ("deny", RouteDefault::Deny)]));
-    let target = target(section, upstreams);
     let pattern = matched.as_ref().and_then(|matched| Pattern::parse(matched.path()).ok());
+    let target = target::lower(section, known, pattern.as_ref());
+    let is_proxied = matches!(target, None | Some(Target::Upstream(_)));
+    let of_upstream = |key| section.optional(key).filter(|field| is_proxied || only_with_upstream(*field));
+    let rewrite = of_upstream("rewrite").and_then(|field| rewrite::lower(field, pattern.as_ref()));
+    let request_headers = of_upstream("request_headers").map(|field| edits::request(field, known.identity));
+    let response_headers = of_upstream("response_headers").map(edits::response);
+    let compression = of_upstream("compress").and_then(compress::lower);
+    let mirror = of_upstream("mirror").and_then(|field| mirror::lower(field, known.upstreams));
+    let body_size = section.optional("body_size").and_then(|field| field.bytes(0..=1 << 40));
+    let gate = gate::lower(section, known.maintenance.as_ref());
+    let cors = section.optional("cors").and_then(cors::lower);
+    let security_headers = section.optional("security_headers").and_then(security::lower);
     let matched = matched.unwrap_or_default();
     Draft {
         pattern,
@@ -107,78 +145,21 @@ fn draft<'a>(section: &Section<'a>, upstreams: &[Upstream]) -> Draft<'a> {
             methods: matched.methods,
             auth: auth.unwrap_or(Auth::None),
             default: default.unwrap_or(RouteDefault::Allow),
-            target: target.unwrap_or(Target::Respond { status: 200, body: Name::from("") }),
+            target: target.unwrap_or_else(|| Target::Respond(answer::nothing())),
+            gate,
+            cors,
+            body_size,
+            rule_body: None,
+            rewrite,
+            request_headers: request_headers.unwrap_or_default(),
+            response_headers: response_headers.unwrap_or_default(),
+            security_headers,
+            compression,
+            mirror,
         },
         name: route_name.and(name_word),
         auth: auth_field,
     }
-}
-
-#[derive(Default)]
-struct Matched {
-    host: Option<String>,
-    path: Option<String>,
-    methods: Vec<Method>,
-}
-
-impl Matched {
-    fn path(&self) -> &str {
-        self.path.as_deref().unwrap_or("/**")
-    }
-}
-
-/// `None` if something in it is wrong: without its host, path or methods a route would seem to match more than it does.
-fn matched(section: &Section<'_>) -> Option<Matched> {
-    let (host_field, path_field) = (section.optional("host"), section.optional("path"));
-    let methods = section.optional("methods").map(|field| field.some_items("leave it out to match every method"));
-    let (host, path) = (host_field.and_then(host), path_field.and_then(path));
-    let methods = methods.map(|fields| (fields.len(), fields.into_iter().filter_map(method).collect::<Vec<_>>()));
-    let is_whole = host.is_some() == host_field.is_some()
-        && path.is_some() == path_field.is_some()
-        && methods.as_ref().is_none_or(|(written, read)| *written > 0 && *written == read.len());
-    is_whole.then(|| Matched { host, path, methods: methods.map(|(_, read)| read).unwrap_or_default() })
-}
-
-fn host(field: Field<'_>) -> Option<String> {
-    let word = field.word()?;
-    let host = word.text.to_ascii_lowercase();
-    let labels = host.strip_prefix("*.").unwrap_or(&host);
-    let is_label = |label: &str| {
-        !label.is_empty()
-            && label.len() <= 63
-            && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    let is_ipv6 =
-        host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).is_some_and(|ip| ip.parse::<std::net::Ipv6Addr>().is_ok());
-    if is_ipv6 || (host.len() <= 253 && labels.split('.').all(is_label)) {
-        return Some(host);
-    }
-    word.unusable("a host", "a name without scheme and port, as in api.example.com or *.example.com; leave it out for every host")
-}
-
-fn path(field: Field<'_>) -> Option<String> {
-    let word = field.word()?;
-    match Pattern::parse(word.text) {
-        Ok(_) => Some(word.text.to_owned()),
-        Err(hint) => word.unusable("a path pattern", &hint),
-    }
-}
-
-fn method(field: Field<'_>) -> Option<Method> {
-    let word = field.word()?;
-    let method = Method::from_bytes(word.text.as_bytes()).ok().filter(|method| {
-        method.as_str().chars().all(|c| c.is_ascii_uppercase() || c == '-') && ![Method::TRACE, Method::CONNECT].contains(method)
-    });
-    if method.is_none() {
-        let hint = match word.text.to_ascii_uppercase().as_str() {
-            "TRACE" | "CONNECT" => "Tollgate never lets TRACE and CONNECT through",
-            _ => "in capitals, as in GET or POST",
-        };
-        return word.unusable("a method", hint);
-    }
-    method
 }
 
 fn auth(section: &Section<'_>, field: Option<Field<'_>>) -> Option<Auth> {
@@ -197,43 +178,9 @@ fn auth(section: &Section<'_>, field: Option<Field<'_>>) -> Option<Auth> {
     }
 }
 
-fn target(section: &Section<'_>, upstreams: &[Upstream]) -> Option<Target> {
-    let (upstream, respond) = (section.optional("upstream"), section.optional("respond"));
-    if let (Some(_), Some(respond)) = (upstream, respond) {
-        let problem = Problem::error("config::conflict", "a route has either an `upstream` or a fixed answer, not both");
-        respond.note_at_key(problem.label("the second target").hint("remove one of them"));
-    }
-    if let Some(field) = upstream {
-        let word = field.word()?;
-        if !upstreams.iter().any(|upstream| *upstream.name == *word.text) {
-            let known: Vec<&str> = upstreams.iter().map(|upstream| &*upstream.name).collect();
-            word.unknown("upstream", "not in `upstreams`", &known);
-        }
-        return Some(Target::Upstream(word.text.into()));
-    }
-    if let Some(field) = respond {
-        return Some(field.section(answer));
-    }
-    section.missing(
-        "`upstream` or `respond` is missing",
-        "name an upstream, or give the answer: respond: { status: 200, body: ok }",
-    );
-    None
-}
-
-fn answer(section: &Section<'_>) -> Target {
-    const LARGEST: usize = 64 << 10;
-    let status = count(section.optional("status").and_then(|field| field.number(200..=599)));
-    let status = status.and_then(|status| u16::try_from(status).ok()).unwrap_or(200);
-    let body = section.optional("body").and_then(Field::possibly_empty);
-    if let Some(word) = body {
-        if word.text.len() > LARGEST {
-            word.bad(format!("`body` is larger than {} KiB", LARGEST >> 10), "too large");
-        }
-        if matches!(status, 204 | 304) && !word.text.is_empty() {
-            let problem = Problem::error("config::conflict", format!("an answer with status {status} has no body (RFC 9110)"));
-            word.note(problem.label("not allowed here").hint("remove the body, or choose another status"));
-        }
-    }
-    Target::Respond { status, body: body.map_or("", |word| word.text).into() }
+/// Notes that there is no upstream whose requests or answers it would change.
+fn only_with_upstream(field: Field<'_>) -> bool {
+    let message = format!("{} only means something with an `upstream`", field.name());
+    field.note_at_key(Problem::error("config::conflict", message).label("nothing to change here").hint("remove it"));
+    false
 }
