@@ -34,9 +34,10 @@ pub(super) fn lower(top: &Section<'_>, surroundings: &Surroundings<'_>) -> (usiz
 pub(super) fn tracing(top: &Section<'_>) -> Option<Tracing> {
     top.optional("tracing").map(|field| {
         field.section(|section| {
-            let otlp = section.optional("otlp").and_then(collector);
+            let written = section.optional("otlp");
+            let otlp = written.and_then(collector);
             for key in ["authorization", "sample"] {
-                if let Some(field) = section.optional(key).filter(|_| otlp.is_none()) {
+                if let Some(field) = section.optional(key).filter(|_| written.is_none()) {
                     let problem =
                         Problem::error("config::bad-value", format!("{} is for `otlp`, which is missing", field.name()));
                     field.note_at_key(problem.label("does nothing without it"));
