@@ -13,6 +13,7 @@ use crate::gateway::{Gateway, clock};
 use crate::model::Moment;
 use crate::model::settings::Config;
 use crate::throttling::{Heritage, Throttling};
+use crate::traffic::keep_resolved;
 
 /// How long the predecessor may take for one answer; pingora's part of the hand-over tries once a second, six times.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -98,10 +99,11 @@ impl Predecessor {
             .block_on(async {
                 tokio::select! {
                     () = keys.keep_fresh() => Ok(()),
+                () = keep_resolved(&gateway.lasting.pools, clock::steady) => Ok(()),
                     waited = tokio::time::timeout(KEYS, ready) => waited,
                 }
             })
-            .map_err(|_| SuccessionError::Broken("an issuer's keys did not come in 30 s".to_owned()))
+            .map_err(|_| SuccessionError::Broken("keys of an issuer or addresses of upstreams did not come in 30 s".to_owned()))
     }
 
     /// Takes the sockets, and last the limits.
