@@ -45,11 +45,9 @@ impl Collector {
                 let request = ExportTraceServiceRequest::decode(&*body).unwrap();
                 theirs.0.lock().unwrap().push(head);
                 for resource in request.resource_spans {
-                    let name = &resource.resource.unwrap().attributes[0];
-                    assert_eq!(
-                        (name.key.as_str(), text(name.value.as_ref().unwrap().value.as_ref().unwrap())),
-                        ("service.name", "edge".to_owned())
-                    );
+                    let attributes = resource.resource.unwrap().attributes;
+                    let name = attributes.iter().find(|attribute| attribute.key == "service.name").unwrap();
+                    assert_eq!(text(name.value.as_ref().unwrap().value.as_ref().unwrap()), "edge");
                     theirs.1.lock().unwrap().extend(resource.scope_spans.into_iter().flat_map(|scope| scope.spans));
                 }
                 stream

@@ -103,7 +103,7 @@ impl Predecessor {
                     waited = tokio::time::timeout(KEYS, ready) => waited,
                 }
             })
-            .map_err(|_| SuccessionError::Broken("an issuer's keys did not come in 30 s".to_owned()))
+            .map_err(|_| SuccessionError::Broken("keys of an issuer or addresses of upstreams did not come in 30 s".to_owned()))
     }
 
     /// Takes the sockets, and last the limits.
