@@ -23,7 +23,7 @@ fn status_says_what_runs_and_its_code_says_whether_it_is_ready() {
     let (code, page, said) = tollgate(&gateway, &["status", "-c", "config.yaml"]);
     assert_eq!((code, said.as_str()), (0, ""), "{page}");
     let pid = gateway.pid();
-    for word in [&*format!("ready · up "), &format!("pid {pid}"), "main · 1 of 1 up", "test · 1 keys", "1 · gate"] {
+    for word in ["ready · up ", &format!("pid {pid}"), "main · 1 of 1 up", "test · 1 keys", "1 · gate"] {
         assert!(page.contains(word), "{word} is missing in\n{page}");
     }
     let (code, json, _) = tollgate(&gateway, &["status", "-c", "config.yaml", "--json"]);
