@@ -21,7 +21,7 @@ fn with(serve: impl FnOnce(TcpStream) + Send + 'static) -> Gateway {
         stream.set_read_timeout(Some(LONG)).unwrap();
         serve(stream);
     });
-    Setup::to(address).start()
+    Setup::to(address).with("limits: { body_size: 1GiB }\n").start()
 }
 
 fn head(reader: &mut impl BufRead) -> String {

@@ -62,6 +62,6 @@ pub(super) fn parse<T: DeserializeOwned>(line: &[u8]) -> io::Result<T> {
 /// Reads one message.
 pub(super) fn read<T: DeserializeOwned>(from: &mut impl BufRead) -> io::Result<T> {
     let mut line = Vec::new();
-    from.take(LONGEST).read_until(b'\n', &mut line)?;
+    Read::by_ref(from).take(LONGEST).read_until(b'\n', &mut line)?;
     parse(&line)
 }

@@ -254,7 +254,7 @@ fn a_successor_goes_on_where_its_predecessor_was() {
             assert!(before.admit(std::slice::from_ref(&limit), at(Duration::from_millis(call))).is_ok());
         }
         // The successor's own clock began at another time.
-        let (theirs, ours) = (Duration::from_secs(7), Duration::from_secs(86_400));
+        let (theirs, ours) = (Duration::from_secs(2), Duration::from_secs(86_400));
         let after = Throttling::succeeding(10, before.heritage(at(theirs)), at(ours));
         assert_eq!(after.take_over(&before.leave(at(theirs))), 1);
         for later in [Duration::from_secs(1), Duration::from_secs(30), Duration::from_secs(70)] {
