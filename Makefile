@@ -4,7 +4,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # promtool may have been unpacked here, see scripts/install-missing.
 export PATH := $(CURDIR)/target/tools:$(PATH)
 
-.PHONY: help demo test fuzz check bench side-by-side soak advisories
+.PHONY: help demo test fuzz check bench side-by-side edge soak advisories
 help:
 	@echo "make demo          build, then a guided tour on loopback        (ARGS='--port 8081')"
 	@echo "make test          everything, with a third-party identity provider"
@@ -12,6 +12,7 @@ help:
 	@echo "make check         format, lints, licences"
 	@echo "make bench         micro-benchmarks"
 	@echo "make side-by-side  the same job on bare pingora, nginx, HAProxy and Envoy"
+	@echo "make edge          TLS, HTTP/2, large bodies, many clients: the same others as plain proxies"
 	@echo "make soak          slow clients, floods and overload, with figures (ARGS='slow --connections 10000')"
 	@echo "make advisories    known vulnerabilities; needs the open internet"
 
@@ -46,6 +47,11 @@ side-by-side:
 	scripts/install-missing build
 	scripts/install-missing side-by-side
 	python3 benches/side_by_side/run.py $(ARGS)
+
+edge:
+	scripts/install-missing build
+	scripts/install-missing side-by-side
+	python3 benches/side_by_side/edge.py $(ARGS)
 
 soak:
 	scripts/install-missing build
