@@ -24,10 +24,7 @@ use crate::tls::Agreed;
 /// What is known about one client connection before its first request: made once, shared by all its requests.
 #[derive(Debug)]
 pub(in crate::proxy) struct Connection {
-    /// Who opened it: the client, or a proxy before the gateway.
-    #[allow(dead_code, reason = "limits on connections count by it")]
-    pub(in crate::proxy) peer: SocketAddr,
-    /// Who the client is: the peer, or who a trusted peer says it is.
+    /// Who the client is: whoever opened it, or who a trusted proxy that did says it is.
     pub(in crate::proxy) client: SocketAddr,
     /// What the guard knows.
     pub(in crate::proxy) line: Arc<Line>,

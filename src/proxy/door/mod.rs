@@ -78,7 +78,7 @@ impl Door {
         };
         let Spoken { transport, agreed, is_http2 } = spoken?;
         let protocol = is_http2.then_some(ALPN::H2);
-        let wire = Wire::new(transport, protocol, Arc::new(Connection { peer, client, line, doorway, agreed })).ok()?;
+        let wire = Wire::new(transport, protocol, Arc::new(Connection { client, line, doorway, agreed })).ok()?;
         Some(Box::new(wire))
     }
 
