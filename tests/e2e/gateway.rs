@@ -1,6 +1,5 @@
 use std::fs;
 use std::io::Write;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -9,6 +8,8 @@ use reqwest::Client;
 use serde_json::Value;
 use tempfile::TempDir;
 use tollgate::demo::{APPLICATION_ID, ISSUER, Services, TENANT_ID};
+
+use crate::ports::free_port;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -141,10 +142,8 @@ fn tollgate(folder: &TempDir) -> Command {
     command
 }
 
-/// Held together, so that they differ.
 pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
+    [(); N].map(|()| free_port())
 }
 
 /// The sum of a metric's series that have all these labels.

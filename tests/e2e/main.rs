@@ -7,6 +7,8 @@
 
 mod demo;
 mod gateway;
+#[path = "../ports/mod.rs"]
+mod ports;
 mod provider;
 
 use std::net::SocketAddr;

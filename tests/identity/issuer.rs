@@ -11,6 +11,7 @@ use tollgate::model::settings::Auth;
 use tollgate::model::{Moment, Rejection, TokenFault};
 
 use crate::idp::{Answer, Idp};
+use crate::ports::free_port;
 use crate::support::{Gate, Signer, bearer, claims, claims_with, issuer, key_set, now, settings, until};
 
 /// A clock of one test that can be put forward; the real one goes on below it.
@@ -168,10 +169,7 @@ async fn b4_b5_a_bad_answer_never_replaces_good_keys() {
 
 #[tokio::test]
 async fn b6_an_issuer_that_is_down_at_the_start_is_503_until_it_is_up() {
-    let address = {
-        let listener = std::net::TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
-        listener.local_addr().unwrap()
-    };
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
     let signer = Signer::ed25519("k");
     let gate = Gate::open(&settings(vec![issuer(&format!("http://{address}"))]));
     let token = signer.token(&claims());

@@ -7,5 +7,7 @@ mod identity;
 mod idp;
 mod issuer;
 mod keys;
+#[path = "../ports/mod.rs"]
+mod ports;
 mod signatures;
 mod support;

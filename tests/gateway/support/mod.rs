@@ -8,6 +8,8 @@ mod gateway;
 mod h2_client;
 mod h2_server;
 mod kept;
+#[path = "../../ports/mod.rs"]
+mod ports;
 mod tls_server;
 mod upstream;
 
@@ -19,16 +21,11 @@ pub use gateway::{Gateway, Setup, mint};
 pub use h2_client::h2_ask;
 pub use h2_server::{H2Answer, H2Server};
 pub use kept::Kept;
+pub(crate) use ports::free_port;
 pub use tls_server::{acceptor, demand, tls_server};
 pub use upstream::{Upstream, answer, raw_server};
 
-use std::net::TcpListener;
 use std::time::{Duration, Instant};
-
-/// A port that was free a moment ago.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
 
 /// Waits until something holds, at most ten seconds.
 pub fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
