@@ -1,4 +1,4 @@
-use super::{BodySource, Lasting, Permit, Snapshot, Trail};
+use super::{BodySource, Lasting, Permit, Snapshot, Trail, endpoints};
 use crate::model::Ending;
 
 /// The life of a request up to the moment it may leave. Each line is one stage; each stage sees only the values before it.
@@ -10,6 +10,7 @@ pub async fn judge<B: BodySource>(
     trail: &mut Trail,
     body: &mut B,
 ) -> Result<Permit, Ending> {
+    endpoints::answer(snapshot, lasting, trail, body).await?; // the gateway's own: login, webhooks, metadata
     let facts = trail.facts();
     let route = trail.matched(snapshot.route(&facts))?;
     route.admits(&facts)?; // barred addresses, preflights and maintenance leave here

@@ -7,6 +7,7 @@ mod access_log;
 mod body;
 pub mod clock;
 mod doors;
+mod endpoints;
 mod judge;
 mod lasting;
 mod live;

@@ -1,6 +1,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
+
 use super::{BodySource, RouteEntry, clock};
 use crate::model::{Caller, Decision, Facts, Rejection, Throttled, Trace};
 use crate::throttling::Admission;
@@ -17,6 +19,7 @@ pub struct Trail {
     marks: Marks,
     trace: Option<Trace>,
     upstream_began: Option<Duration>,
+    cookies: Vec<HeaderValue>,
 }
 
 /// When each stage ended, on the steady clock.
@@ -32,7 +35,17 @@ impl Trail {
     /// Begins with what arrived.
     pub fn new(facts: Arc<Facts>) -> Self {
         let marks = Marks { last: facts.received_at.steady(), ..Marks::default() };
-        Self { facts, route: None, caller: None, refused: None, decision: None, marks, trace: None, upstream_began: None }
+        Self {
+            facts,
+            route: None,
+            caller: None,
+            refused: None,
+            decision: None,
+            marks,
+            trace: None,
+            upstream_began: None,
+            cookies: Vec::new(),
+        }
     }
 
     /// What arrived.
@@ -78,6 +91,16 @@ impl Trail {
     /// When that was, on the steady clock.
     pub fn upstream_began(&self) -> Option<Duration> {
         self.upstream_began
+    }
+
+    /// The answer, whoever gives it, sets this cookie: a whole `Set-Cookie` field.
+    pub fn set_cookie(&mut self, cookie: HeaderValue) {
+        self.cookies.push(cookie);
+    }
+
+    /// The `Set-Cookie` fields of the answer.
+    pub fn cookies(&self) -> &[HeaderValue] {
+        &self.cookies
     }
 
     pub(super) fn matched(&mut self, route: Option<&Arc<RouteEntry>>) -> Result<Arc<RouteEntry>, Rejection> {

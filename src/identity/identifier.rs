@@ -126,6 +126,14 @@ impl Identifier {
         self.seen.len()
     }
 
+    /// Who a token names that did not come with the request itself, such as that of a session.
+    ///
+    /// # Errors
+    /// As [`Self::identify`].
+    pub async fn recognize(&self, token: &str, now: Moment) -> Result<Arc<Identity>, Rejection> {
+        self.vouch(token, now).await.map_err(Rejection::from)
+    }
+
     async fn vouch(&self, text: &str, now: Moment) -> Result<Arc<Identity>, Refused> {
         if let Some(identity) = self.seen.recall(text, now) {
             return Ok(identity);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
 use http::header;
 use pingora::prelude::Session;
 
@@ -43,6 +44,32 @@ impl BodySource for Wire<'_> {
                 Ok(String::from_utf8(body).map_or(Body::NotText, |text| Body::Text(text.into())))
             }
             Ok(_) => Err(Rejection::BadRequest(Malformed::Framing)),
+            Err(_) => Err(Rejection::BadRequest(Malformed::BodyTooSlow)),
+        }
+    }
+
+    async fn take(&mut self, most: usize) -> Result<Bytes, Rejection> {
+        let session = self.0.as_mut();
+        let length = session.req_header().headers.get(header::CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        if length.is_some_and(|length| length > most) {
+            return Err(Rejection::BadRequest(Malformed::BodyTooLarge));
+        }
+        let read = tokio::time::timeout(LONGEST, async {
+            if session.req_header().headers.contains_key(header::EXPECT) {
+                session.write_continue_response().await.map_err(|_| Malformed::Framing)?;
+            }
+            let mut body = BytesMut::new();
+            while let Some(piece) = session.read_request_body().await.map_err(|_| Malformed::Framing)? {
+                if body.len() + piece.len() > most {
+                    return Err(Malformed::BodyTooLarge);
+                }
+                body.extend_from_slice(&piece);
+            }
+            Ok(body.freeze())
+        });
+        match read.await {
+            Ok(body) => body.map_err(Rejection::BadRequest),
             Err(_) => Err(Rejection::BadRequest(Malformed::BodyTooSlow)),
         }
     }

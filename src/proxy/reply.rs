@@ -22,6 +22,9 @@ pub(super) async fn send(session: &mut Session, exchange: &mut Exchange, ending:
         pages: &exchange.snapshot().config.error_pages,
     };
     let (mut head, mut body) = compose(&ending, &asked)?;
+    for cookie in exchange.trail().map(Trail::cookies).unwrap_or_default() {
+        head.append_header(header::SET_COOKIE, cookie)?;
+    }
     door::adorn(session, &mut head)?;
     grpc::translate(session, &ending, &mut head, &mut body)?;
     exchange.answered(head.status.as_u16(), HeaderMap::new());

@@ -1,10 +1,11 @@
 use http::HeaderMap;
+use http::header::SET_COOKIE;
 use pingora::http::ResponseHeader;
 use pingora::prelude::Result;
 
 use super::edits::{self, apply_plan};
 use super::{REQUEST_ID, end};
-use crate::gateway::clock;
+use crate::gateway::{Trail, clock};
 use crate::model::settings::SecurityHeaders;
 use crate::model::{Facts, Hook, ResponseFacts};
 use crate::proxy::{Exchange, compress, cors};
@@ -48,6 +49,9 @@ pub(in crate::proxy) fn shape_response(response: &mut ResponseHeader, exchange: 
     }
     finish(exchange, &facts, response)?;
     response.insert_header(REQUEST_ID, facts.id.as_str())?;
+    for cookie in exchange.trail().map(Trail::cookies).unwrap_or_default() {
+        response.append_header(SET_COOKIE, cookie)?;
+    }
     if let Some(standing) = exchange.permitted().and_then(|permit| permit.admission().tightest())
         && is_nearly_used_up(&standing)
     {
