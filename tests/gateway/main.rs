@@ -31,6 +31,7 @@ mod operators;
 mod pages;
 mod peers;
 mod proxies;
+mod redis;
 mod rehearsing;
 mod retries;
 mod rewriting;

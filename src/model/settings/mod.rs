@@ -8,6 +8,7 @@ mod lifecycle;
 mod limits;
 mod listeners;
 mod observing;
+mod redis;
 mod routes;
 mod rules;
 mod upstreams;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+pub use self::redis::Redis;
 pub use accounting::{Billing, Meter, OnFull, Throttling};
 pub use identity::{ClaimKind, ClaimType, Identity, Issuer, TokenFrom};
 pub use lifecycle::Lifecycle;
@@ -69,6 +71,8 @@ pub struct Config {
     pub max_series_per_metric: usize,
     /// One line per request.
     pub access_log: AccessLog,
+    /// What several gateways share.
+    pub redis: Option<Redis>,
     /// Which traces requests belong to; `None`: the gateway keeps out of it.
     pub tracing: Option<Tracing>,
     /// SHA-256 of the configuration text, hexadecimal.
