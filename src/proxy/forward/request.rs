@@ -6,6 +6,7 @@ use pingora::prelude::{Error, Result, Session};
 
 use super::edits::{self, apply_plan};
 use super::{REQUEST_ID, end};
+use crate::identity;
 use crate::model::{Body, CanonicalPath, Facts};
 use crate::proxy::Exchange;
 
@@ -45,10 +46,14 @@ pub(in crate::proxy) fn shape_request(session: &Session, request: &mut RequestHe
             request.remove_header(name);
         }
     }
-    for (name, _) in &exchange.snapshot().config.identity.forward_claims {
+    let policy = &exchange.snapshot().config.identity;
+    for name in identity::withheld(policy) {
         if facts.headers.contains_key(name) {
             request.remove_header(name);
         }
+    }
+    if let Some(proof) = trail.route().and_then(|route| identity::withheld_proof(policy, route.route.auth)) {
+        request.remove_header(&proof);
     }
     if facts.body != Body::NotRead {
         // The client was told to go on already.
