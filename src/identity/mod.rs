@@ -8,6 +8,7 @@
 
 mod carried;
 mod claims;
+mod credentials;
 mod examination;
 mod forward;
 mod identifier;
@@ -19,7 +20,9 @@ mod seen;
 mod token;
 mod verify;
 
+pub use carried::take_from_query;
+pub use credentials::challenge;
 pub use examination::{Examination, Finding, Verdict};
-pub use forward::account;
+pub use forward::{account, withheld, withheld_proof};
 pub use identifier::Identifier;
 pub use issuer::{KeyRings, RingStatus};

@@ -5,6 +5,7 @@ use std::time::Duration;
 use quick_cache::Weighter;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 
+use super::credentials::Binding;
 use super::keys::Key;
 use crate::model::{Identity, Moment};
 
@@ -30,6 +31,7 @@ pub(super) struct Entry {
     pub(super) token: Box<str>,
     pub(super) identity: Arc<Identity>,
     pub(super) voucher: Voucher,
+    pub(super) binding: Binding,
     /// `exp` plus the skew, since 1970.
     pub(super) dies_at: Duration,
 }
@@ -93,12 +95,12 @@ impl Seen {
         }
     }
 
-    /// The identity behind this exact token, if it is still worth something.
-    pub(super) fn recall(&self, token: &str, now: Moment) -> Option<Arc<Identity>> {
+    /// What is known about this exact token, if it is still worth something.
+    pub(super) fn recall(&self, token: &str, now: Moment) -> Option<Arc<Entry>> {
         let digest = self.hashing.hash_one(token);
         let entry = self.tokens.get(&digest)?;
         if now.unix() < entry.dies_at && entry.voucher.is_good(now) && *entry.token == *token {
-            return Some(Arc::clone(&entry.identity));
+            return Some(entry);
         }
         if now.unix() >= entry.dies_at || entry.voucher.key.is_withdrawn() {
             self.tokens.remove(&digest);
@@ -106,8 +108,8 @@ impl Seen {
         None
     }
 
-    pub(super) fn remember(&self, entry: Entry) {
-        self.tokens.insert(self.hashing.hash_one(&*entry.token), Arc::new(entry));
+    pub(super) fn remember(&self, entry: Arc<Entry>) {
+        self.tokens.insert(self.hashing.hash_one(&*entry.token), entry);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -121,15 +123,16 @@ mod tests {
     use crate::identity::verify::{Algorithm, VerificationKey};
     use crate::model::Claims;
 
-    fn entry(token: &str) -> Entry {
+    fn entry(token: &str) -> Arc<Entry> {
         let verification = VerificationKey::hmac(Algorithm::Hs256, &"s".repeat(32)).unwrap();
         let claims = Claims::default();
-        Entry {
+        Arc::new(Entry {
             token: token.into(),
             identity: Arc::new(Identity { issuer: "acme".into(), claims, expires_at: 100, account: None, forwarded: Vec::new() }),
             voucher: Voucher { key: Arc::new(Key::new(None, verification, Vec::new())), trust: None },
+            binding: Binding::None,
             dies_at: Duration::from_secs(100),
-        }
+        })
     }
 
     #[test]
@@ -137,7 +140,7 @@ mod tests {
         let (seen, now) = (Seen::new(10), Moment::new(Duration::from_secs(1), Duration::ZERO));
         seen.remember(entry("one"));
         assert!(seen.recall("one", now).is_some());
-        seen.tokens.insert(seen.hashing.hash_one("two"), Arc::new(entry("one")));
+        seen.tokens.insert(seen.hashing.hash_one("two"), entry("one"));
         assert!(seen.recall("two", now).is_none());
     }
 

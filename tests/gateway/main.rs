@@ -18,6 +18,7 @@ mod billing;
 mod bodies;
 mod compression;
 mod cors;
+mod credentials;
 mod floods;
 mod health;
 mod http2;

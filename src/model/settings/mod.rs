@@ -3,6 +3,7 @@
 //! `config` lowers the YAML text into these values; every other folder reads only its own section.
 
 mod accounting;
+mod credentials;
 mod identity;
 mod lifecycle;
 mod limits;
@@ -21,6 +22,7 @@ use ipnet::IpNet;
 
 pub use self::redis::Redis;
 pub use accounting::{Billing, Meter, OnFull, Throttling};
+pub use credentials::{ApiKey, ApiKeys, Credentials, Dpop, Inquiry, Introspection, ResourceMetadata, UpstreamToken};
 pub use identity::{ClaimKind, ClaimType, Identity, Issuer, TokenFrom};
 pub use lifecycle::Lifecycle;
 pub use limits::{Limits, RequestsPerIp};

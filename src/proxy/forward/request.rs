@@ -9,6 +9,7 @@ use pingora::prelude::{Error, Result, Session};
 
 use super::edits::{self, apply_plan};
 use super::{REQUEST_ID, end};
+use crate::identity;
 use crate::model::{Body, CanonicalPath, Facts};
 use crate::proxy::Exchange;
 
@@ -55,8 +56,12 @@ pub(in crate::proxy) fn shape_request(session: &Session, request: &mut RequestHe
             fields.remove(name);
         }
     }
-    for (name, _) in &exchange.snapshot().config.identity.forward_claims {
+    let policy = &exchange.snapshot().config.identity;
+    for name in identity::withheld(policy) {
         fields.remove(name);
+    }
+    if let Some(proof) = trail.route().and_then(|route| identity::withheld_proof(policy, route.route.auth)) {
+        fields.remove(&proof);
     }
     if facts.body != Body::NotRead {
         // The client was told to go on already.
