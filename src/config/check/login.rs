@@ -192,9 +192,10 @@ fn sessions(section: &Section<'_>, secure: bool) -> Sessions {
     let store = section.optional("store").and_then(|field| field.one_of(&[("cookie", SessionStore::Cookie)]));
     let keys = section.required("keys", "one text of at least 32 random bytes: `openssl rand -base64 48`");
     let keys = keys.map(|field| field.some_items("the first one seals, all of them open")).unwrap_or_default();
-    let idle = section.optional("idle").and_then(|field| field.duration(10 * Duration::from_secs(1)..=365 * DAY));
+    let idle = section.optional("idle").and_then(|field| field.duration(Duration::from_secs(1)..=365 * DAY));
     let absolute_field = section.optional("absolute");
-    let absolute = absolute_field.and_then(|field| field.duration(MINUTE..=365 * DAY)).unwrap_or(defaults.absolute);
+    let absolute =
+        absolute_field.and_then(|field| field.duration(Duration::from_secs(1)..=365 * DAY)).unwrap_or(defaults.absolute);
     let idle = idle.unwrap_or(defaults.idle.min(absolute));
     if idle > absolute
         && let Some(field) = section.optional("idle")

@@ -269,7 +269,7 @@ impl RelyingParty {
         }
         Ok(Tokens {
             subject,
-            expires: identity.expires_at,
+            expires: self.end_of(&identity),
             access_token: answer.access_token,
             refresh_token: answer.refresh_token,
             id_token: answer.id_token,
@@ -299,6 +299,11 @@ impl RelyingParty {
         }
     }
 
+    /// The token's own end: an identity lasts for the clock skew longer, and that is no time to wait for.
+    fn end_of(&self, identity: &Identity) -> u64 {
+        identity.expires_at.saturating_sub(self.skew.as_secs())
+    }
+
     /// New tokens for a session, from the issuer.
     pub async fn renew(&self, identifier: &Identifier, session: &Session, now: Moment) -> Outcome {
         let Some(refresh_token) = &session.refresh_token else { return Outcome::Refused };
@@ -308,7 +313,7 @@ impl RelyingParty {
             Err(ProviderFault::Away | ProviderFault::Nonsense) => return Outcome::Unavailable,
         };
         let expires = match identifier.recognize(&answer.access_token, now).await {
-            Ok(identity) if is_of(&identity, &self.issuer, session) => identity.expires_at,
+            Ok(identity) if is_of(&identity, &self.issuer, session) => self.end_of(&identity),
             // The refresh token may be gone: what came for it must not be lost because keys are missing right now.
             Err(Rejection::KeysUnavailable) => now.unix_seconds().saturating_add(answer.expires_in.unwrap_or(60)),
             _ => {

@@ -1,9 +1,9 @@
 //! An issuer that people log in at, which a test can make hostile, and a browser that keeps cookies.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
@@ -33,19 +33,21 @@ pub fn login_setup_with(provider: &Provider, upstream: SocketAddr, login: &str, 
 }
 
 type Claims = Arc<dyn Fn(Value) -> String + Send + Sync>;
+type Outage = Arc<dyn Fn() -> Option<Vec<u8>> + Send + Sync>;
 type Answer = Arc<dyn Fn(Value) -> Option<Vec<u8>> + Send + Sync>;
 
 #[derive(Default)]
 struct State {
     /// Codes that were given out and not used.
     codes: Mutex<HashMap<String, Code>>,
-    /// Refresh tokens that are good for one use, with who they are for.
-    refresh_tokens: Mutex<HashMap<String, MintRequest>>,
+    /// Refresh tokens that are good for one use.
+    refresh_tokens: Mutex<HashSet<String>>,
     /// What the next people who log in are.
     person: Mutex<MintRequest>,
     id_token: Mutex<Option<Claims>>,
     token_answer: Mutex<Option<Answer>>,
     discovery: Mutex<Option<Answer>>,
+    outage: Mutex<Option<Outage>>,
 }
 
 #[derive(Clone)]
@@ -88,6 +90,11 @@ impl Provider {
         *self.state.token_answer.lock().unwrap() = Some(Arc::new(make));
     }
 
+    /// Answers requests for tokens without looking at them: nothing is used up.
+    pub fn outage(&self, make: impl Fn() -> Option<Vec<u8>> + Send + Sync + 'static) {
+        *self.state.outage.lock().unwrap() = Some(Arc::new(make));
+    }
+
     /// Answers requests for the discovery document.
     pub fn discovery(&self, make: impl Fn(Value) -> Option<Vec<u8>> + Send + Sync + 'static) {
         *self.state.discovery.lock().unwrap() = Some(Arc::new(make));
@@ -98,6 +105,7 @@ impl Provider {
         *self.state.id_token.lock().unwrap() = None;
         *self.state.token_answer.lock().unwrap() = None;
         *self.state.discovery.lock().unwrap() = None;
+        *self.state.outage.lock().unwrap() = None;
     }
 
     /// Requests for tokens so far.
@@ -105,8 +113,14 @@ impl Provider {
         self.server.seen().into_iter().filter(|request| request.starts_with("POST /oauth2/token ")).collect()
     }
 
-    pub fn seen(&self) -> Vec<String> {
-        self.server.seen()
+    /// Those of them for new tokens.
+    pub fn refreshes(&self) -> usize {
+        self.token_requests().iter().filter(|request| request.contains("grant_type=refresh_token")).count()
+    }
+
+    /// From now on no refresh token is good.
+    pub fn forget(&self) {
+        self.state.refresh_tokens.lock().unwrap().clear();
     }
 
     /// What the login page does with an address that a browser was sent to: the path and query with which the browser comes back.
@@ -164,6 +178,9 @@ impl State {
         if credentials != format!("{APPLICATION_ID}:{CLIENT_SECRET}").as_bytes() {
             return Some(as_json("401 Unauthorized", &json!({ "error": "invalid_client" })));
         }
+        if let Some(outage) = self.outage.lock().unwrap().clone() {
+            return outage();
+        }
         let make = self.token_answer.lock().unwrap().clone();
         let good = match self.grant(&form) {
             Ok(good) => good,
@@ -185,7 +202,9 @@ impl State {
                 }
                 (self.person.lock().unwrap().clone(), Some(code.nonce))
             }
-            "refresh_token" => (self.refresh_tokens.lock().unwrap().remove(&form["refresh_token"]).ok_or_else(refused)?, None),
+            "refresh_token" if self.refresh_tokens.lock().unwrap().remove(&form["refresh_token"]) => {
+                (self.person.lock().unwrap().clone(), None)
+            }
             _ => return Err(refused()),
         };
         let access_token = mint(&person);
@@ -198,7 +217,7 @@ impl State {
             "token_type": "Bearer",
             "userId": person.subject,
         });
-        self.refresh_tokens.lock().unwrap().insert(refresh_token, person.clone());
+        self.refresh_tokens.lock().unwrap().insert(refresh_token);
         if let Some(nonce) = nonce {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
             let hash = digest(&SHA256, access_token.as_bytes());
@@ -309,7 +328,7 @@ impl Browser {
     }
 }
 
-/// A person whose access tokens last for so long.
-pub fn person(subject: &str, lasts: Duration) -> MintRequest {
-    MintRequest::of("acme", "pro").subject(subject).expires_in(lasts)
+/// A person whose access tokens are to be renewed at once; the clock skew lets them count for half a minute more.
+pub fn short_lived(subject: &str) -> MintRequest {
+    MintRequest { expires_in: 0, ..MintRequest::default() }.subject(subject)
 }

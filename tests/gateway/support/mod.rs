@@ -22,7 +22,7 @@ pub use gateway::{Gateway, Setup, mint};
 pub use h2_client::h2_ask;
 pub use h2_server::{H2Answer, H2Server};
 pub use kept::Kept;
-pub use login::{Browser, CALLBACK, CLIENT_SECRET, Provider, as_json, hs256, login_setup, login_setup_with, person};
+pub use login::{Browser, CALLBACK, CLIENT_SECRET, Provider, as_json, hs256, login_setup, login_setup_with, short_lived};
 pub(crate) use ports::free_port;
 pub use tls_server::{acceptor, demand, tls_server};
 pub use upstream::{Upstream, answer, raw_server};
