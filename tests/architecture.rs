@@ -50,7 +50,7 @@ const HOMES: [(&str, &[&str]); 21] = [
     ("prometheus", &["metrics/"]),
     ("rusqlite", &["billing/"]),
     ("redis", &["redis/"]),
-    ("reqwest", &["identity/issuer", "acme/", "demo/", "cli/", "telemetry/"]),
+    ("reqwest", &["identity/issuer", "identity/login/provider", "acme/", "demo/", "cli/", "telemetry/"]),
     ("opentelemetry", &["telemetry/"]),
     ("opentelemetry_sdk", &["telemetry/"]),
     ("opentelemetry_otlp", &["telemetry/"]),
@@ -62,11 +62,15 @@ const HOMES: [(&str, &[&str]); 21] = [
 ];
 
 /// Files that talk to the world; everything else in the folders of layers 0 and 1 is pure.
-const EDGES: [&str; 9] = [
+const EDGES: [&str; 13] = [
     "redis/",
     "acme/",
     "identity/issuer",
     "identity/identifier",
+    "identity/login/party",
+    "identity/login/provider",
+    "identity/session/refreshes",
+    "identity/session/store",
     "traffic/resolve",
     "billing/",
     "config/load",

@@ -15,8 +15,10 @@ mod identifier;
 mod issuer;
 mod json;
 mod keys;
+mod login;
 mod roca;
 mod seen;
+mod session;
 mod token;
 mod verify;
 
@@ -26,3 +28,5 @@ pub use examination::{Examination, Finding, Verdict};
 pub use forward::{account, withheld, withheld_proof};
 pub use identifier::Identifier;
 pub use issuer::{KeyRings, RingStatus};
+pub use login::{Failed, Logins, Metadata, Provider, ProviderFault, RelyingParty, Sent, TokenAnswer};
+pub use session::{Opened, Outcome, Refreshes, Session, Sessions, Tokens};

@@ -26,6 +26,8 @@ mod http2_floods;
 mod http2_upstream;
 mod identity;
 mod life;
+mod login;
+mod login_sessions;
 mod mirroring;
 mod observing;
 mod operators;

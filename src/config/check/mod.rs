@@ -9,6 +9,7 @@ mod identity;
 mod lifecycle;
 mod limits;
 mod listening;
+mod login;
 mod observing;
 mod redis;
 mod routes;
