@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::permit::UpstreamEntry;
 use super::route::Detours;
 use super::{Doors, Lasting, clock};
-use crate::identity::Identifier;
+use crate::identity::{Identifier, RelyingParty};
 use crate::metrics::{MeterHandles, RouteHandles, RuleHandles};
 use crate::model::settings::{Auth, Config, Route, RouteDefault};
 use crate::model::{Absence, Caller, Facts, Hook, Moment, Name, Problem, Rejection, Severity, TokenFault};
@@ -28,6 +28,7 @@ pub struct Snapshot {
     /// For requests that match no route.
     pub unrouted: RouteHandles,
     identification: Identification,
+    login: Option<Arc<RelyingParty>>,
     router: Router,
     routes: Vec<Arc<RouteEntry>>,
     upstreams: HashMap<Name, Arc<UpstreamEntry>>,
@@ -102,6 +103,10 @@ impl Snapshot {
                 Identification::Tokens(Arc::new(Identifier::new(&config.identity, &lasting.keys)))
             }
         };
+        let login = match before {
+            Some(before) if before.config.identity == config.identity => before.login.clone(),
+            _ => RelyingParty::new(&config.identity, &lasting.keys).map(Arc::new),
+        };
         lasting.pools.follow(&config.upstreams, clock::steady());
         lasting.throttling.set_max_keys(config.throttling.max_keys);
 
@@ -130,6 +135,7 @@ impl Snapshot {
             meters,
             unrouted: metrics.route(&Name::from("")),
             identification,
+            login,
             router: Router::new(&config.routes),
             routes,
             upstreams,
@@ -166,6 +172,11 @@ impl Snapshot {
     /// How callers become known.
     pub fn identification(&self) -> &Identification {
         &self.identification
+    }
+
+    /// How people log in, if they can.
+    pub fn login(&self) -> Option<&Arc<RelyingParty>> {
+        self.login.as_ref()
     }
 
     /// One upstream.

@@ -14,8 +14,10 @@ mod identifier;
 mod issuer;
 mod json;
 mod keys;
+mod login;
 mod roca;
 mod seen;
+mod session;
 mod token;
 mod verify;
 
@@ -23,3 +25,5 @@ pub use examination::{Examination, Finding, Verdict};
 pub use forward::account;
 pub use identifier::Identifier;
 pub use issuer::{KeyRings, RingStatus};
+pub use login::{Failed, Logins, Metadata, Provider, ProviderFault, RelyingParty, Sent, TokenAnswer};
+pub use session::{Opened, Outcome, Refreshes, Session, Sessions, Tokens};

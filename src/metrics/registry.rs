@@ -6,6 +6,7 @@ use prometheus::{
 };
 
 use super::listeners::ListenerSeries;
+use super::login::LoginCounters;
 use super::upstreams::{UpstreamGauges, UpstreamObserved};
 use super::{OWN_SECONDS, Protection, REQUEST_SECONDS};
 use crate::model::{Name, TokenFault};
@@ -41,6 +42,8 @@ pub struct Metrics {
     config_info: IntGaugeVec,
     /// Connections, and what was refused early.
     pub protection: Protection,
+    /// Logins and sessions.
+    pub logins: LoginCounters,
     observed: ObservedHandles,
 }
 
@@ -167,6 +170,7 @@ impl Metrics {
                 &["config_sha256", "rules_sha256"],
             )?,
             protection: Protection::declare(&declare)?,
+            logins: LoginCounters::declare(&declare)?,
             observed: ObservedHandles::declare(&declare)?,
             registry,
         };

@@ -6,6 +6,8 @@
 mod caller;
 mod decision;
 mod facts;
+mod local_page;
+mod login_fault;
 mod moment;
 mod outcome;
 mod path;
@@ -19,6 +21,8 @@ mod usage;
 pub use caller::{Absence, Caller, Claims, Identity, TokenFault};
 pub use decision::{Decision, Draw, Effect, Entry, Evaluated, Evaluation, Fault, Hook, LogLevel, Place, Share};
 pub use facts::{Body, ClientCertificate, Facts, Protocol, RequestId};
+pub use local_page::local_page;
+pub use login_fault::LoginFault;
 pub use moment::Moment;
 pub use outcome::{Ending, Outcome, OutcomeKind, ResponseFacts};
 pub use path::{CanonicalPath, PathProblem};

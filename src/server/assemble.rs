@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use crate::billing::Ledger;
 use crate::gateway::{AccessLog, Faults, Gateway, Lasting, Settler, Snapshot, clock};
-use crate::identity::KeyRings;
+use crate::identity::{KeyRings, Logins};
 use crate::metrics::Metrics;
 use crate::model::settings::Config;
 use crate::model::{Problem, Severity};
@@ -45,6 +45,7 @@ pub fn assemble_with(config: Config, throttling: Throttling) -> Result<(Gateway,
     let lasting = Lasting {
         metrics,
         keys: Arc::new(KeyRings::new(clock::now)),
+        logins: Logins::new(clock::now),
         throttling,
         ledger,
         pools: Pools::default(),

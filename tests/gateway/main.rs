@@ -25,6 +25,8 @@ mod http2_floods;
 mod http2_upstream;
 mod identity;
 mod life;
+mod login;
+mod login_sessions;
 mod mirroring;
 mod observing;
 mod operators;

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use http::{HeaderName, Uri};
 
-use super::{claims, count, name, repeated, upstreams};
+use super::{claims, count, login, name, repeated, upstreams};
 use crate::config::field::Field;
 use crate::config::section::Section;
 use crate::config::word::Word;
@@ -23,16 +23,15 @@ pub(super) fn lower(top: &Section<'_>) -> Identity {
         forward_claims: Vec::new(),
         account: Vec::new(),
         cache_tokens: 100_000,
+        login: None,
     };
     let Some(field) = top.optional("identity") else { return identity };
     field.section(|section| {
-        for key in ["login", "session"] {
-            section.not_built_yet(key, "the gateway does not log people in, it reads tokens that they bring");
-        }
         section.not_built_yet("revocation", "a token counts until it expires");
         if let Some(field) = section.optional("issuers") {
             identity.issuers = issuers(field);
         }
+        identity.login = login::lower(section, &identity.issuers);
         let clock_skew = section.optional("clock_skew").and_then(|field| field.duration(Duration::ZERO..=5 * MINUTE));
         let max_lifetime = section.optional("max_lifetime").and_then(|field| field.duration(MINUTE..=24 * 366 * HOUR));
         let cache_tokens = section.optional("cache_tokens").and_then(|field| field.number(1..=10_000_000));
@@ -92,7 +91,7 @@ fn issuer<'a>(section: &Section<'a>) -> (Issuer, Words<'a>) {
     let limit = |key, range, default| section.optional(key).and_then(|field| field.duration(range)).unwrap_or(default);
     let lowered = Issuer {
         name: name_word.and_then(name).unwrap_or_else(|| Name::from("")),
-        url: url.and_then(discovery_url).unwrap_or_default(),
+        url: url.and_then(|field| discovery_url(field, FORGERY)).unwrap_or_default(),
         issuer: issuer.map(|word| word.text.to_owned()).unwrap_or_default(),
         tenant: tenant.map(|word| word.text.to_owned()),
         audiences: audiences.unwrap_or_default().into_iter().filter_map(|item| Some(item.word()?.text.to_owned())).collect(),
@@ -111,8 +110,11 @@ fn issuer<'a>(section: &Section<'a>) -> (Issuer, Words<'a>) {
     (lowered, Words { name: name_word, issuer })
 }
 
-/// Without a trailing slash.
-fn discovery_url(field: Field<'_>) -> Option<String> {
+/// What is at stake when keys come without TLS.
+const FORGERY: &str = "the issuer's keys are fetched without TLS from another machine, so who is in between can forge tokens";
+
+/// Without a trailing slash; `danger` is what plain HTTP to another machine means.
+pub(super) fn discovery_url(field: Field<'_>, danger: &str) -> Option<String> {
     let word = field.word()?;
     let hint = "for example https://auth.example.com, or http://localhost:9011/base";
     let Ok(uri) = word.text.parse::<Uri>() else { return word.unusable("a URL", hint) };
@@ -129,13 +131,12 @@ fn discovery_url(field: Field<'_>) -> Option<String> {
         return word.unusable("a URL of an issuer", "without `?` and `#`: the paths of OpenID discovery are appended");
     }
     if scheme == "http" && !is_loopback(host) {
-        let message = "the issuer's keys are fetched without TLS from another machine, so who is in between can forge tokens";
-        word.note(Problem::warning("config::plain-http-issuer", message).label("http, not loopback").hint("use https"));
+        word.note(Problem::warning("config::plain-http-issuer", danger).label("http, not loopback").hint("use https"));
     }
     Some(word.text.trim_end_matches('/').to_owned())
 }
 
-fn is_loopback(host: &str) -> bool {
+pub(super) fn is_loopback(host: &str) -> bool {
     let host = host.trim_matches(['[', ']']);
     host == "localhost" || host.ends_with(".localhost") || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }

@@ -8,6 +8,7 @@ mod identity;
 mod lifecycle;
 mod limits;
 mod listening;
+mod login;
 mod observing;
 mod routes;
 mod rules;

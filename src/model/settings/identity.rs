@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::Secret;
+use super::{Login, Secret};
 use crate::model::Name;
 
 /// `identity:`
@@ -25,6 +25,8 @@ pub struct Identity {
     pub account: Vec<String>,
     /// Verified tokens that are remembered.
     pub cache_tokens: usize,
+    /// Logging people in; `None`: the gateway only reads tokens that requests bring.
+    pub login: Option<Login>,
 }
 
 /// One entry of `identity.issuers`.

@@ -7,6 +7,7 @@ mod identity;
 mod lifecycle;
 mod limits;
 mod listeners;
+mod login;
 mod observing;
 mod routes;
 mod rules;
@@ -23,6 +24,7 @@ pub use identity::{ClaimKind, ClaimType, Identity, Issuer, TokenFrom};
 pub use lifecycle::Lifecycle;
 pub use limits::{Limits, RequestsPerIp};
 pub use listeners::{Acme, AcmeChallenge, Certificate, ClientCertificates, Listener, Protocols, ProxyProtocol, Tls, TlsVersion};
+pub use login::{Callback, Login, SameSite, SessionStore, Sessions};
 pub use observing::{AccessLog, LogOutput, Tracing};
 pub use routes::{
     Auth, Coding, Compression, Cors, CorsOrigin, CorsOrigins, ErrorPages, FixedAnswer, Gate, HeaderEdits, Maintenance, Mirror,

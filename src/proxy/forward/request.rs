@@ -5,7 +5,7 @@ use pingora::http::RequestHeader;
 use pingora::prelude::{Error, Result, Session};
 
 use super::edits::{self, apply_plan};
-use super::{REQUEST_ID, end};
+use super::{REQUEST_ID, end, secrets};
 use crate::model::{Body, CanonicalPath, Facts};
 use crate::proxy::Exchange;
 
@@ -55,6 +55,9 @@ pub(in crate::proxy) fn shape_request(session: &Session, request: &mut RequestHe
         request.remove_header(&header::EXPECT);
     }
     join_cookies(request, &facts.headers)?;
+    if let Some(party) = exchange.snapshot().login() {
+        secrets::keep_back(party.sessions(), request)?;
+    }
     if let Some(route) = trail.route() {
         edits::apply(&route.route.request_headers, request)?;
     }
