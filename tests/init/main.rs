@@ -345,11 +345,23 @@ fn setup_creates_what_is_missing_and_nothing_twice() {
     assert_eq!(fs::read_to_string(&secret).unwrap(), CLIENT_SECRET);
     assert_eq!(fs::metadata(&secret).unwrap().permissions().mode() & 0o777, 0o600);
     assert!(!config(&folder).contains(CLIENT_SECRET));
+    assert_has(
+        &config(&folder),
+        &[
+            "  login:\n    issuer: fusionauth\n",
+            "    callback: https://www.example.com/callback\n",
+            "      - ${file:secrets/session-key}\n",
+        ],
+    );
+    let key = fs::read_to_string(folder.path().join("secrets/session-key")).unwrap();
+    assert_eq!(key.len(), 64);
+    assert_eq!(fs::metadata(folder.path().join("secrets/session-key")).unwrap().permissions().mode() & 0o777, 0o600);
     assert_works(&folder);
 
     let again = init(&fusionauth, &folder, &[&SETUP[..], &["--force"]].concat());
     assert_eq!(again.code, 0, "{}{}", again.out, again.err);
     assert_eq!(fusionauth.changes(), Vec::<String>::new());
+    assert_eq!(fs::read_to_string(folder.path().join("secrets/session-key")).unwrap(), key, "people stay logged in");
     assert_works(&folder);
 }
 

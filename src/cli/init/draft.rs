@@ -27,8 +27,10 @@ pub(super) enum Identity<'a> {
 /// For people who log in through the gateway.
 pub(super) struct Login<'a> {
     pub(super) callback: &'a str,
-    /// The file of the client secret, if there is one.
+    /// The files of its secrets.
     pub(super) secret_file: &'a str,
+    pub(super) session_key_file: &'a str,
+    /// Whether they are there.
     pub(super) is_ready: bool,
 }
 
@@ -148,6 +150,9 @@ fn login(text: &mut String, survey: &Survey, login: &Login<'_>) {
         format!("  client_id: {}", scalar(&survey.application.id)),
         format!("  client_secret: ${{file:{}}}", login.secret_file),
         format!("  callback: {}", scalar(login.callback)),
+        "session:".to_owned(),
+        "  keys:".to_owned(),
+        format!("    - ${{file:{}}}", login.session_key_file),
     ] {
         let _ = writeln!(text, "{mark}{line}");
     }

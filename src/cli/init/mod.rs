@@ -10,6 +10,9 @@ mod survey;
 
 use std::path::PathBuf;
 
+use aws_lc_rs::rand;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 
 use self::api::Api;
@@ -25,6 +28,9 @@ const CONFIG: &str = "config.yaml";
 
 /// Where the client secret is kept.
 const SECRET_FILE: &str = "secrets/fusionauth-client-secret";
+
+/// Where the key is that seals sessions.
+const SESSION_KEY_FILE: &str = "secrets/session-key";
 
 /// Where the gateway hears of events if nobody says otherwise.
 const WEBHOOK: &str = "/.tollgate/webhook";
@@ -91,13 +97,12 @@ impl Init {
         report(&survey);
 
         let secret = survey.application.oauth_configuration.client_secret.as_ref();
-        if let (Some(secret), Some(_)) = (secret, &public)
-            && folder.keep_secret(SECRET_FILE, secret.expose())?
-        {
-            terminal::print(&format!("+ {SECRET_FILE} (only its owner may read it; keep it out of version control)\n"));
-        }
+        let is_ready = match (secret, &public) {
+            (Some(secret), Some(_)) => keep_secrets(&folder, secret)?,
+            _ => false,
+        };
         let callback = format!("{}/callback", public.as_deref().unwrap_or("https://www.example.com"));
-        let login = Login { callback: &callback, secret_file: SECRET_FILE, is_ready: false };
+        let login = Login { callback: &callback, secret_file: SECRET_FILE, session_key_file: SESSION_KEY_FILE, is_ready };
         let identity = Identity::Surveyed { url: &url, survey: &survey, login: Some(login) };
         write(&folder, &Draft { identity, upstream: &self.upstream, with_rules: folder.may_have_rules() })
     }
@@ -167,6 +172,24 @@ impl Init {
     fn choose<'a>(&self, applications: &'a [Application]) -> Result<&'a Application, Failure> {
         survey::choose("application", "--application", self.application.as_deref(), applications, |one| (&one.id, &one.name))
     }
+}
+
+/// What people need to log in: FusionAuth's secret, and a key of this gateway's own. True once both are there.
+fn keep_secrets(folder: &Folder, secret: &Secret) -> Result<bool, Failure> {
+    let mut kept = Vec::new();
+    if folder.keep_secret(SECRET_FILE, secret.expose())? {
+        kept.push(SECRET_FILE);
+    }
+    if !folder.path(SESSION_KEY_FILE).exists() {
+        let mut key = [0; 48];
+        rand::fill(&mut key).map_err(|_| Failure::new("this system has no random bytes"))?;
+        folder.write(SESSION_KEY_FILE, &STANDARD.encode(key), true)?;
+        kept.push(SESSION_KEY_FILE);
+    }
+    for name in kept {
+        terminal::print(&format!("+ {name} (only its owner may read it; keep it out of version control)\n"));
+    }
+    Ok(true)
 }
 
 /// A URL without its last slash.
