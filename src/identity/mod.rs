@@ -23,6 +23,6 @@ mod verify;
 pub use carried::take_from_query;
 pub use credentials::challenge;
 pub use examination::{Examination, Finding, Verdict};
-pub use forward::{account, withheld, withheld_proof};
+pub use forward::{account, withheld_proof};
 pub use identifier::Identifier;
 pub use issuer::{KeyRings, RingStatus};

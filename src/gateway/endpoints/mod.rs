@@ -1,5 +1,7 @@
 //! What the gateway answers on paths of its own, before any route is looked at.
 
+mod metadata;
+
 use super::{BodySource, Lasting, Snapshot, Trail};
 use crate::model::Ending;
 
@@ -8,10 +10,11 @@ use crate::model::Ending;
 /// Each family of endpoints is one line here and one file beside this one.
 #[expect(clippy::unused_async, reason = "each family reads bodies or asks the issuer")]
 pub(super) async fn answer<B: BodySource>(
-    _snapshot: &Snapshot,
+    snapshot: &Snapshot,
     _lasting: &Lasting,
-    _trail: &mut Trail,
+    trail: &mut Trail,
     _body: &mut B,
 ) -> Result<(), Ending> {
+    metadata::answer(snapshot, trail)?;
     Ok(())
 }

@@ -47,7 +47,7 @@ pub(in crate::proxy) fn shape_request(session: &Session, request: &mut RequestHe
         }
     }
     let policy = &exchange.snapshot().config.identity;
-    for name in identity::withheld(policy) {
+    for name in policy.withheld() {
         if facts.headers.contains_key(name) {
             request.remove_header(name);
         }
@@ -75,6 +75,9 @@ pub(in crate::proxy) fn shape_request(session: &Session, request: &mut RequestHe
     if let Some(identity) = trail.caller().and_then(|caller| caller.identity()) {
         for (name, value) in &identity.forwarded {
             request.insert_header(name.clone(), value)?;
+        }
+        if let Some((name, value)) = exchange.snapshot().upstream_token(trail.route(), identity, facts.received_at) {
+            request.insert_header(name, value)?;
         }
     }
     apply_plan(permit.plan(), request)
