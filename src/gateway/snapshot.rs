@@ -104,6 +104,7 @@ impl Snapshot {
                 Identification::Tokens(Arc::new(Identifier::new(&config.identity, &lasting.keys)))
             }
         };
+        lasting.redis.follow(config.redis.as_ref());
         lasting.pools.follow(&config.upstreams, clock::steady());
         lasting.throttling.set_max_keys(config.throttling.max_keys);
 

@@ -10,6 +10,7 @@ mod lifecycle;
 mod limits;
 mod listening;
 mod observing;
+mod redis;
 mod routes;
 mod rules;
 mod tls;
@@ -62,6 +63,7 @@ pub(super) fn lower(root: &Node, source: &Arc<Source>, surroundings: &Surroundin
             billing: billing.settings,
             max_series_per_metric,
             access_log,
+            redis: self::redis::lower(top),
             tracing: observing::tracing(top),
             config_sha256: sha256([source.text.as_str()]),
             rules_sha256: sha256(texts.flat_map(|(name, source)| [&**name, source.text.as_str()])),

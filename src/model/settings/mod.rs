@@ -9,6 +9,7 @@ mod lifecycle;
 mod limits;
 mod listeners;
 mod observing;
+mod redis;
 mod routes;
 mod rules;
 mod upstreams;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+pub use self::redis::Redis;
 pub use accounting::{Billing, Meter, OnFull, Throttling};
 pub use credentials::{ApiKey, ApiKeys, Credentials, Dpop, Inquiry, Introspection, ResourceMetadata, UpstreamToken};
 pub use identity::{ClaimKind, ClaimType, Identity, Issuer, TokenFrom};
@@ -71,6 +73,8 @@ pub struct Config {
     pub max_series_per_metric: usize,
     /// One line per request.
     pub access_log: AccessLog,
+    /// What several gateways share.
+    pub redis: Option<Redis>,
     /// Which traces requests belong to; `None`: the gateway keeps out of it.
     pub tracing: Option<Tracing>,
     /// SHA-256 of the configuration text, hexadecimal.

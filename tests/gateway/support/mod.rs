@@ -10,6 +10,7 @@ mod h2_server;
 mod kept;
 #[path = "../../ports/mod.rs"]
 mod ports;
+mod redis;
 mod tls_server;
 mod upstream;
 
@@ -22,6 +23,7 @@ pub use h2_client::h2_ask;
 pub use h2_server::{H2Answer, H2Server};
 pub use kept::Kept;
 pub(crate) use ports::free_port;
+pub use redis::RedisServer;
 pub use tls_server::{acceptor, demand, tls_server};
 pub use upstream::{Upstream, answer, raw_server};
 
