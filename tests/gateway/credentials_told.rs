@@ -78,7 +78,9 @@ fn upstreams_verify_who_called_with_a_library_of_their_own() {
         let upstream = Upstream::named("main");
         let setup = match algorithm {
             "" => vouching(&upstream, ""),
-            name => vouching(&upstream, "    keys: [new.pem, old.pem]\n").file("new.pem", &pem(name)).file("old.pem", &pem("P-256")),
+            name => {
+                vouching(&upstream, "    keys: [new.pem, old.pem]\n").file("new.pem", &pem(name)).file("old.pem", &pem("P-256"))
+            }
         };
         let gateway = setup.start();
         let request = MintRequest { roles: vec!["admin".into()], ..MintRequest::of("acme", "pro") };

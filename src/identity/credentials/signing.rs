@@ -155,8 +155,7 @@ mod tests {
     use crate::model::Claims;
 
     /// `openssl genpkey`'s output.
-    const ED25519: &str =
-        "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIJkuqJQVggn2uwXQKTbtr9VzlFKOLaiyr0UwFWk1/f/h\n-----END PRIVATE KEY-----\n";
+    const ED25519: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIJkuqJQVggn2uwXQKTbtr9VzlFKOLaiyr0UwFWk1/f/h\n-----END PRIVATE KEY-----\n";
 
     fn settings() -> UpstreamToken {
         UpstreamToken {

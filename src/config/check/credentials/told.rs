@@ -23,7 +23,8 @@ const OWN_CLAIMS: [&str; 6] = ["iss", "aud", "iat", "exp", "nbf", "jti"];
 /// `identity.resource_metadata`
 pub(super) fn resource_metadata(field: Field<'_>) -> Option<ResourceMetadata> {
     field.section(|section| {
-        let resource = section.required("resource", "the URL by which clients know this gateway, for example https://api.example.com");
+        let resource =
+            section.required("resource", "the URL by which clients know this gateway, for example https://api.example.com");
         let resource = resource.and_then(Field::word).and_then(|word| url(word, "resource"));
         let mut members = Map::new();
         for (key, member) in [("name", "resource_name"), ("documentation", "resource_documentation")] {

@@ -23,7 +23,9 @@ pub(super) fn request(field: Field<'_>, identity: &Identity) -> HeaderEdits {
     let named = edits.remove.iter().chain(edits.set.iter().chain(&edits.add).map(|(name, _)| name));
     for name in named.filter(|name| claimed(name)) {
         let problem = Problem::error("config::conflict", format!("`{name}` is a header of `identity`'s"));
-        field.note_at_key(problem.label("edits it").hint("clients cannot send it to upstreams, which trust it: choose another header"));
+        field.note_at_key(
+            problem.label("edits it").hint("clients cannot send it to upstreams, which trust it: choose another header"),
+        );
     }
     edits
 }
