@@ -1,13 +1,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use http::{HeaderName, HeaderValue};
+
 use super::permit::UpstreamEntry;
 use super::route::Detours;
 use super::{Doors, Lasting, clock};
 use crate::identity::{Identifier, RelyingParty};
 use crate::metrics::{MeterHandles, RouteHandles, RuleHandles};
 use crate::model::settings::{Auth, Config, Route, RouteDefault};
-use crate::model::{Absence, Caller, Facts, Hook, Moment, Name, Problem, Rejection, Severity, TokenFault};
+use crate::model::{Absence, Caller, Facts, Hook, Identity, Moment, Name, Problem, Rejection, Severity, TokenFault};
 use crate::rules::{RuleBook, RuleSet, Vocabulary};
 use crate::traffic::Router;
 
@@ -162,6 +164,19 @@ impl Snapshot {
                 Err(Rejection::Unauthenticated(TokenFault::Missing))
             }
             Identification::Given(caller) => Ok(caller.clone()),
+        }
+    }
+
+    /// The header by which the gateway vouches for a caller, on routes whose upstreams want it.
+    pub fn upstream_token(
+        &self,
+        route: Option<&Arc<RouteEntry>>,
+        caller: &Identity,
+        now: Moment,
+    ) -> Option<(HeaderName, HeaderValue)> {
+        match &self.identification {
+            Identification::Tokens(identifier) if route?.route.upstream_token => identifier.upstream_token(caller, now),
+            _ => None,
         }
     }
 

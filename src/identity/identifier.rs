@@ -1,8 +1,10 @@
 use std::sync::Arc;
 
+use http::{HeaderName, HeaderValue};
+
 use super::carried::{self, Credential};
 use super::claims::{self, CHECKS};
-use super::credentials::{ApiKeyRing, Binding, FirstUse, Proof, Proofs, Scheme};
+use super::credentials::{self, ApiKeyRing, Binding, FirstUse, Proof, Proofs, Scheme, Signing};
 use super::examination::{Examination, Finding, Verdict};
 use super::forward;
 use super::issuer::{KeyRing, KeyRings};
@@ -10,7 +12,7 @@ use super::keys::Key;
 use super::seen::{Entry, Seen, Voucher};
 use super::token::Token;
 use super::verify::{Algorithm, VerificationKey};
-use crate::model::settings::{self, Auth};
+use crate::model::settings::{self, Auth, FixedAnswer};
 use crate::model::{Absence, Caller, Claims, Facts, Identity, Moment, Name, Rejection, TokenFault};
 
 /// Says who is calling. One per configuration: its policy never changes, and it remembers the tokens that it verified.
@@ -21,6 +23,10 @@ pub struct Identifier {
     seen: Seen,
     api_keys: ApiKeyRing,
     proofs: Arc<Proofs>,
+    /// Signs for upstreams.
+    signing: Option<Signing>,
+    /// Documents that everybody may read, by path.
+    published: Vec<(String, Arc<FixedAnswer>)>,
 }
 
 /// Where the keys of one configured issuer come from.
@@ -61,8 +67,12 @@ impl Identifier {
     pub fn new(settings: &settings::Identity, keys: &KeyRings) -> Self {
         let issuers =
             settings.issuers.iter().map(|issuer| Issuer { ring: keys.ring(issuer), secrets: secrets(issuer) }).collect();
+        let signing = settings.credentials.upstream_token.as_ref();
+        let signing = signing.and_then(|token| Signing::of(token, || keys.generated_key()));
         Self {
             issuers,
+            published: credentials::documents(settings, signing.as_ref()),
+            signing,
             seen: Seen::new(settings.cache_tokens),
             api_keys: ApiKeyRing::of(settings),
             proofs: keys.proofs(),
@@ -147,6 +157,16 @@ impl Identifier {
             (Err(_), _) => "`cnf` asks for a check that is not known here",
         };
         Finding { subject: "binding", fault, text: text.into() }
+    }
+
+    /// What everybody may read at this path.
+    pub fn published(&self, path: &str) -> Option<&Arc<FixedAnswer>> {
+        self.published.iter().find(|(published, _)| published == path).map(|(_, document)| document)
+    }
+
+    /// The header by which the gateway itself vouches for a caller, if upstreams get one.
+    pub fn upstream_token(&self, identity: &Identity, now: Moment) -> Option<(HeaderName, HeaderValue)> {
+        self.signing.as_ref()?.header(identity, now)
     }
 
     /// Verified tokens that are remembered now.

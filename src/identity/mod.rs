@@ -25,7 +25,7 @@ mod verify;
 pub use carried::take_from_query;
 pub use credentials::challenge;
 pub use examination::{Examination, Finding, Verdict};
-pub use forward::{account, withheld, withheld_proof};
+pub use forward::{account, withheld_proof};
 pub use identifier::Identifier;
 pub use issuer::{KeyRings, RingStatus};
 pub use login::{Failed, Logins, Metadata, Provider, ProviderFault, RelyingParty, Sent, TokenAnswer};

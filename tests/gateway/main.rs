@@ -19,6 +19,7 @@ mod bodies;
 mod compression;
 mod cors;
 mod credentials;
+mod credentials_told;
 mod floods;
 mod health;
 mod http2;

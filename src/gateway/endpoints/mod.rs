@@ -1,6 +1,7 @@
 //! What the gateway answers on paths of its own, before any route is looked at.
 
 mod login;
+mod metadata;
 
 use super::{BodySource, Lasting, Snapshot, Trail};
 use crate::model::Ending;
@@ -14,5 +15,6 @@ pub(super) async fn answer<B: BodySource>(
     trail: &mut Trail,
     _body: &mut B,
 ) -> Result<(), Ending> {
+    metadata::answer(snapshot, trail)?;
     login::answer(snapshot, lasting, trail).await
 }

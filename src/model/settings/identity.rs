@@ -51,6 +51,14 @@ impl Default for Identity {
 }
 
 impl Identity {
+    /// The headers of a request that upstreams do not get from clients: those that they trust to be the gateway's, and the keys of
+    /// machine clients.
+    pub fn withheld(&self) -> impl Iterator<Item = &HeaderName> {
+        let keys = self.credentials.api_keys.as_ref().map(|keys| &keys.header);
+        let token = self.credentials.upstream_token.as_ref().map(|token| &token.header);
+        self.forward_claims.iter().map(|(name, _)| name).chain(keys).chain(token)
+    }
+
     /// The first declared claim that is not as it was declared.
     pub fn unmet_claim(&self, claims: &Map<String, Value>) -> Option<&str> {
         let is_met = |name: &str, expected: &ClaimType| match claim::find(claims, name) {
