@@ -49,6 +49,7 @@ fn settings() -> Identity {
         forward_claims: vec![("x-user-id".parse().unwrap(), "sub".into())],
         account: vec!["org".into()],
         cache_tokens: 100_000,
+        revocation: None,
     }
 }
 

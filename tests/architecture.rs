@@ -48,7 +48,7 @@ const HOMES: [(&str, &[&str]); 21] = [
     ("miette", &["config/render"]),
     ("notify", &["config/watch"]),
     ("prometheus", &["metrics/"]),
-    ("rusqlite", &["billing/"]),
+    ("rusqlite", &["billing/", "identity/revocation/sqlite"]),
     ("redis", &["redis/"]),
     ("reqwest", &["identity/issuer", "acme/", "demo/", "cli/", "telemetry/"]),
     ("opentelemetry", &["telemetry/"]),
@@ -62,11 +62,15 @@ const HOMES: [(&str, &[&str]); 21] = [
 ];
 
 /// Files that talk to the world; everything else in the folders of layers 0 and 1 is pure.
-const EDGES: [&str; 9] = [
+const EDGES: [&str; 13] = [
     "redis/",
     "acme/",
     "identity/issuer",
     "identity/identifier",
+    "identity/revocation/file",
+    "identity/revocation/revocations",
+    "identity/revocation/sqlite",
+    "identity/webhook/",
     "traffic/resolve",
     "billing/",
     "config/load",

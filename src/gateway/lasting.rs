@@ -3,6 +3,7 @@ use std::sync::Arc;
 use super::{AccessLog, Faults};
 use crate::billing::Ledger;
 use crate::identity::KeyRings;
+use crate::identity::revocation::Revocations;
 use crate::metrics::Metrics;
 use crate::model::Rejection;
 use crate::redis::Redis;
@@ -17,6 +18,8 @@ pub struct Lasting {
     pub metrics: Arc<Metrics>,
     /// The issuers' keys.
     pub keys: Arc<KeyRings>,
+    /// What was taken back before it expired.
+    pub revocations: Revocations,
     /// What was drawn from which limit.
     pub throttling: Throttling,
     /// The bill; `None` without a `billing:` section.

@@ -5,6 +5,7 @@ use super::permit::UpstreamEntry;
 use super::route::Detours;
 use super::{Doors, Lasting, clock};
 use crate::identity::Identifier;
+use crate::identity::webhook::Webhooks;
 use crate::metrics::{MeterHandles, RouteHandles, RuleHandles};
 use crate::model::settings::{Auth, Config, Route, RouteDefault};
 use crate::model::{Absence, Caller, Facts, Hook, Moment, Name, Problem, Rejection, Severity, TokenFault};
@@ -28,6 +29,8 @@ pub struct Snapshot {
     /// For requests that match no route.
     pub unrouted: RouteHandles,
     identification: Identification,
+    /// What FusionAuth tells.
+    pub webhooks: Option<Webhooks>,
     router: Router,
     routes: Vec<Arc<RouteEntry>>,
     upstreams: HashMap<Name, Arc<UpstreamEntry>>,
@@ -99,9 +102,12 @@ impl Snapshot {
             }
             (None, _) => {
                 lasting.keys.follow(&config.identity.issuers);
-                Identification::Tokens(Arc::new(Identifier::new(&config.identity, &lasting.keys)))
+                let identifier = Identifier::new(&config.identity, &lasting.keys).unless(lasting.revocations.set());
+                Identification::Tokens(Arc::new(identifier))
             }
         };
+        lasting.revocations.follow(&config.identity);
+        let webhooks = Webhooks::new(&config.identity, &lasting.keys);
         lasting.redis.follow(config.redis.as_ref());
         lasting.pools.follow(&config.upstreams, clock::steady());
         lasting.throttling.set_max_keys(config.throttling.max_keys);
@@ -131,6 +137,7 @@ impl Snapshot {
             meters,
             unrouted: metrics.route(&Name::from("")),
             identification,
+            webhooks,
             router: Router::new(&config.routes),
             routes,
             upstreams,

@@ -6,6 +6,7 @@ use super::examination::{Examination, Finding, Verdict};
 use super::forward;
 use super::issuer::{KeyRing, KeyRings};
 use super::keys::Key;
+use super::revocation::{self, Revoked, Standing};
 use super::seen::{Entry, Seen, Voucher};
 use super::token::Token;
 use super::verify::{Algorithm, VerificationKey};
@@ -18,6 +19,7 @@ pub struct Identifier {
     /// As `policy.issuers`.
     issuers: Vec<Issuer>,
     seen: Seen,
+    revoked: Arc<Revoked>,
 }
 
 /// Where the keys of one configured issuer come from.
@@ -55,7 +57,13 @@ impl Identifier {
     pub fn new(settings: &settings::Identity, keys: &KeyRings) -> Self {
         let issuers =
             settings.issuers.iter().map(|issuer| Issuer { ring: keys.ring(issuer), secrets: secrets(issuer) }).collect();
-        Self { policy: settings.clone(), issuers, seen: Seen::new(settings.cache_tokens) }
+        Self { policy: settings.clone(), issuers, seen: Seen::new(settings.cache_tokens), revoked: Arc::default() }
+    }
+
+    /// Refuses what is in the set, too.
+    #[must_use]
+    pub fn unless(self, revoked: &Arc<Revoked>) -> Self {
+        Self { revoked: Arc::clone(revoked), ..self }
     }
 
     /// Who sent this request, as far as the route wants to know.
@@ -135,6 +143,15 @@ impl Identifier {
     }
 
     async fn vouch(&self, text: &str, now: Moment) -> Result<Arc<Identity>, Refused> {
+        let identity = self.verify(text, now).await?;
+        match self.revoked.judge(|| identity.claims.marks(revocation::marks)) {
+            Standing::Clear => Ok(identity),
+            Standing::Revoked => Err(TokenFault::Revoked.into()),
+            Standing::Unknown => Err(Refused::WithoutKeys),
+        }
+    }
+
+    async fn verify(&self, text: &str, now: Moment) -> Result<Arc<Identity>, Refused> {
         if let Some(identity) = self.seen.recall(text, now) {
             return Ok(identity);
         }

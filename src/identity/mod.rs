@@ -14,10 +14,12 @@ mod identifier;
 mod issuer;
 mod json;
 mod keys;
+pub mod revocation;
 mod roca;
 mod seen;
 mod token;
 mod verify;
+pub mod webhook;
 
 pub use examination::{Examination, Finding, Verdict};
 pub use forward::account;

@@ -6,6 +6,7 @@ use prometheus::{
 };
 
 use super::listeners::ListenerSeries;
+use super::revocations::{RevocationSeries, RevocationsObserved};
 use super::upstreams::{UpstreamGauges, UpstreamObserved};
 use super::{OWN_SECONDS, Protection, REQUEST_SECONDS};
 use crate::model::{Name, TokenFault};
@@ -69,6 +70,8 @@ pub struct Observed {
     pub spans: [u64; 3],
     /// Upstream, server, and whether its address is known.
     pub servers: Vec<(Name, Name, bool)>,
+    /// Revocations.
+    pub revocations: RevocationsObserved,
     /// Per upstream, with what is known of each server.
     pub upstreams: Vec<UpstreamObserved>,
 }
@@ -87,6 +90,7 @@ struct ObservedHandles {
     access_log_dropped: IntCounter,
     spans: IntCounterVec,
     server_resolved: IntGaugeVec,
+    revocations: RevocationSeries,
     upstreams: UpstreamGauges,
 }
 
@@ -285,6 +289,7 @@ impl ObservedHandles {
                 "Whether a server's address is known.",
                 &["upstream", "server"],
             )?,
+            revocations: RevocationSeries::declare(declare)?,
             upstreams: UpstreamGauges::declare(declare)?,
         })
     }
@@ -307,6 +312,7 @@ impl ObservedHandles {
         for (result, count) in ["exported", "failed", "dropped"].iter().zip(now.spans) {
             catch_up(&self.spans.with_label_values(&[result]), count);
         }
+        self.revocations.set(&now.revocations);
         self.upstreams.set(&now.upstreams);
         self.server_resolved.reset();
         for (upstream, server, known) in &now.servers {

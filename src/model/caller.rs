@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
-use super::Name;
+use super::{Marks, Name};
 
 /// Who is calling, as far as the route wanted to know.
 #[derive(Clone, Debug)]
@@ -61,12 +61,13 @@ pub struct Identity {
 pub struct Claims {
     values: Map<String, Value>,
     prepared: OnceLock<Arc<dyn Any + Send + Sync>>,
+    marks: OnceLock<Marks>,
 }
 
 impl Claims {
     /// Takes the verified payload.
     pub fn new(values: Map<String, Value>) -> Self {
-        Self { values, prepared: OnceLock::new() }
+        Self { values, prepared: OnceLock::new(), marks: OnceLock::new() }
     }
 
     /// All claims by name.
@@ -82,6 +83,11 @@ impl Claims {
     /// One claim that is a string.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.values.get(name)?.as_str()
+    }
+
+    /// By what the token can be revoked, made once per token.
+    pub fn marks(&self, make: impl FnOnce(&Map<String, Value>) -> Marks) -> &Marks {
+        self.marks.get_or_init(|| make(&self.values))
     }
 
     /// What the rules make of these claims, made once per token: `model` cannot name their type, hence `Any`.
@@ -117,11 +123,13 @@ pub enum TokenFault {
     BadClaim,
     /// Not a token at all, or one with `crit`, duplicate names, an absurd lifetime, too large.
     Malformed,
+    /// It was good, and was taken back.
+    Revoked,
 }
 
 impl TokenFault {
     /// Every fault, for series that exist from the first scrape.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Missing,
         Self::Expired,
         Self::NotYetValid,
@@ -134,6 +142,7 @@ impl TokenFault {
         Self::WrongKind,
         Self::BadClaim,
         Self::Malformed,
+        Self::Revoked,
     ];
 
     /// The `result` label of `tollgate_auth_tokens_total`, and the `auth` word of the access log.
@@ -151,6 +160,7 @@ impl TokenFault {
             Self::WrongKind => "wrong_kind",
             Self::BadClaim => "bad_claim",
             Self::Malformed => "malformed",
+            Self::Revoked => "revoked",
         }
     }
 }

@@ -6,6 +6,7 @@
 mod caller;
 mod decision;
 mod facts;
+mod marks;
 mod moment;
 mod outcome;
 mod path;
@@ -19,6 +20,7 @@ mod usage;
 pub use caller::{Absence, Caller, Claims, Identity, TokenFault};
 pub use decision::{Decision, Draw, Effect, Entry, Evaluated, Evaluation, Fault, Hook, LogLevel, Place, Share};
 pub use facts::{Body, ClientCertificate, Facts, Protocol, RequestId};
+pub use marks::{Mark, Marks};
 pub use moment::Moment;
 pub use outcome::{Ending, Outcome, OutcomeKind, ResponseFacts};
 pub use path::{CanonicalPath, PathProblem};

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use super::Connection;
 use crate::gateway::{AccessLog, Faults, Lasting, Snapshot, Trail, clock, judge, owed};
 use crate::identity::KeyRings;
+use crate::identity::revocation::Revocations;
 use crate::metrics::Metrics;
 use crate::model::settings::{Config, LogOutput};
 use crate::model::{
@@ -98,6 +99,7 @@ impl Rehearsal {
         let lasting = Lasting {
             metrics,
             keys: Arc::new(KeyRings::new(clock::now)),
+            revocations: Revocations::off(),
             throttling: Throttling::new(config.throttling.max_keys),
             ledger: None,
             pools: Pools::default(),

@@ -212,6 +212,7 @@ pub(crate) fn settings(issuers: Vec<settings::Issuer>) -> settings::Identity {
         forward_claims: vec![(HeaderName::from_static("x-user-id"), "sub".into())],
         account: vec!["org".into(), "sub".into()],
         cache_tokens: 1000,
+        revocation: None,
     }
 }
 

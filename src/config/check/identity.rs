@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use http::{HeaderName, Uri};
 
-use super::{claims, count, name, repeated, upstreams};
+use super::{claims, count, name, repeated, revocation, upstreams};
+use crate::config::environment::Surroundings;
 use crate::config::field::Field;
 use crate::config::section::Section;
 use crate::config::word::Word;
@@ -13,7 +14,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// `identity:`; `account` is left empty, because it is a setting of billing.
-pub(super) fn lower(top: &Section<'_>) -> Identity {
+pub(super) fn lower(top: &Section<'_>, surroundings: &Surroundings<'_>) -> Identity {
     let mut identity = Identity {
         issuers: Vec::new(),
         clock_skew: Duration::from_secs(30),
@@ -23,13 +24,13 @@ pub(super) fn lower(top: &Section<'_>) -> Identity {
         forward_claims: Vec::new(),
         account: Vec::new(),
         cache_tokens: 100_000,
+        revocation: None,
     };
     let Some(field) = top.optional("identity") else { return identity };
     field.section(|section| {
         for key in ["login", "session"] {
             section.not_built_yet(key, "the gateway does not log people in, it reads tokens that they bring");
         }
-        section.not_built_yet("revocation", "a token counts until it expires");
         if let Some(field) = section.optional("issuers") {
             identity.issuers = issuers(field);
         }
@@ -43,6 +44,7 @@ pub(super) fn lower(top: &Section<'_>) -> Identity {
             let places = field.some_items("leave it out to read the Authorization header");
             identity.token_from = places.into_iter().filter_map(token_from).collect();
         }
+        identity.revocation = revocation::lower(section, &identity.issuers, surroundings);
         identity.claims = section.optional("claims").map(claims::declared).unwrap_or_default();
         identity.forward_claims = section.optional("forward_claims").map(claims::forwarded).unwrap_or_default();
     });
@@ -140,7 +142,7 @@ pub(super) fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.ends_with(".localhost") || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-fn secret(field: Field<'_>) -> Option<Secret> {
+pub(super) fn secret(field: Field<'_>) -> Option<Secret> {
     // RFC 7518 §3.2: a key at least as long as the hash.
     const SHORTEST: usize = 32;
     let word = field.possibly_empty().filter(|word| !word.text.is_empty())?;

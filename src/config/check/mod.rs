@@ -10,6 +10,7 @@ mod limits;
 mod listening;
 mod observing;
 mod redis;
+mod revocation;
 mod routes;
 mod rules;
 mod tls;
@@ -36,7 +37,7 @@ pub(super) fn lower(root: &Node, source: &Arc<Source>, surroundings: &Surroundin
         let (threads, grace, lifecycle, trusted_proxies) = listening::server(top, &listeners, surroundings);
         let limits = limits::lower(top);
         let billing = billing::lower(top, surroundings);
-        let mut identity = identity::lower(top);
+        let mut identity = identity::lower(top, surroundings);
         billing.warn_about_tenants(&identity);
         identity.account = billing.account;
         let upstreams = upstreams::lower(top, surroundings);

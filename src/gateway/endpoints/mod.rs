@@ -1,17 +1,18 @@
 //! What the gateway answers on paths of its own, before any route is looked at.
 
+mod webhook;
+
 use super::{BodySource, Lasting, Snapshot, Trail};
 use crate::model::Ending;
 
 /// Answers a request for one of the gateway's own endpoints; every other request passes.
 ///
 /// Each family of endpoints is one line here and one file beside this one.
-#[expect(clippy::unused_async, reason = "each family reads bodies or asks the issuer")]
 pub(super) async fn answer<B: BodySource>(
-    _snapshot: &Snapshot,
-    _lasting: &Lasting,
-    _trail: &mut Trail,
-    _body: &mut B,
+    snapshot: &Snapshot,
+    lasting: &Lasting,
+    trail: &mut Trail,
+    body: &mut B,
 ) -> Result<(), Ending> {
-    Ok(())
+    webhook::answer(snapshot, lasting, trail, body).await
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::Secret;
+use super::{Revocation, Secret};
 use crate::model::Name;
 
 /// `identity:`
@@ -25,6 +25,8 @@ pub struct Identity {
     pub account: Vec<String>,
     /// Verified tokens that are remembered.
     pub cache_tokens: usize,
+    /// What was taken back before it expired.
+    pub revocation: Option<Revocation>,
 }
 
 /// One entry of `identity.issuers`.

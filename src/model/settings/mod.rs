@@ -9,6 +9,7 @@ mod limits;
 mod listeners;
 mod observing;
 mod redis;
+mod revocation;
 mod routes;
 mod rules;
 mod upstreams;
@@ -26,6 +27,7 @@ pub use lifecycle::Lifecycle;
 pub use limits::{Limits, RequestsPerIp};
 pub use listeners::{Acme, AcmeChallenge, Certificate, ClientCertificates, Listener, Protocols, ProxyProtocol, Tls, TlsVersion};
 pub use observing::{AccessLog, LogOutput, Tracing};
+pub use revocation::{Revocation, WebhookSignature, Webhooks};
 pub use routes::{
     Auth, Coding, Compression, Cors, CorsOrigin, CorsOrigins, ErrorPages, FixedAnswer, Gate, HeaderEdits, Maintenance, Mirror,
     Redirect, Rewrite, Route, RouteDefault, SecurityHeaders, Target,
