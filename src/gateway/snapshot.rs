@@ -6,6 +6,7 @@ use http::{HeaderName, HeaderValue};
 use super::permit::UpstreamEntry;
 use super::route::Detours;
 use super::{Doors, Lasting, clock};
+use crate::identity::webhook::Webhooks;
 use crate::identity::{Identifier, RelyingParty};
 use crate::metrics::{MeterHandles, RouteHandles, RuleHandles};
 use crate::model::settings::{Auth, Config, Route, RouteDefault};
@@ -31,6 +32,8 @@ pub struct Snapshot {
     pub unrouted: RouteHandles,
     identification: Identification,
     login: Option<Arc<RelyingParty>>,
+    /// What FusionAuth tells.
+    pub webhooks: Option<Webhooks>,
     router: Router,
     routes: Vec<Arc<RouteEntry>>,
     upstreams: HashMap<Name, Arc<UpstreamEntry>>,
@@ -102,9 +105,12 @@ impl Snapshot {
             }
             (None, _) => {
                 lasting.keys.follow(&config.identity.issuers);
-                Identification::Tokens(Arc::new(Identifier::new(&config.identity, &lasting.keys)))
+                let identifier = Identifier::new(&config.identity, &lasting.keys).unless(lasting.revocations.set());
+                Identification::Tokens(Arc::new(identifier))
             }
         };
+        lasting.revocations.follow(&config.identity);
+        let webhooks = Webhooks::new(&config.identity, &lasting.keys);
         lasting.redis.follow(config.redis.as_ref());
         let login = match before {
             Some(before) if before.config.identity == config.identity => before.login.clone(),
@@ -139,6 +145,7 @@ impl Snapshot {
             unrouted: metrics.route(&Name::from("")),
             identification,
             login,
+            webhooks,
             router: Router::new(&config.routes),
             routes,
             upstreams,

@@ -38,6 +38,7 @@ mod proxies;
 mod redis;
 mod rehearsing;
 mod retries;
+mod revocation;
 mod rewriting;
 mod routing;
 mod rules;

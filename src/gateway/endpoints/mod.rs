@@ -2,6 +2,7 @@
 
 mod login;
 mod metadata;
+mod webhook;
 
 use super::{BodySource, Lasting, Snapshot, Trail};
 use crate::model::Ending;
@@ -13,8 +14,9 @@ pub(super) async fn answer<B: BodySource>(
     snapshot: &Snapshot,
     lasting: &Lasting,
     trail: &mut Trail,
-    _body: &mut B,
+    body: &mut B,
 ) -> Result<(), Ending> {
     metadata::answer(snapshot, trail)?;
+    webhook::answer(snapshot, lasting, trail, body).await?;
     login::answer(snapshot, lasting, trail).await
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use http::HeaderName;
 use serde_json::{Map, Value};
 
-use super::{Credentials, Introspection, Login, Secret};
+use super::{Credentials, Introspection, Login, Revocation, Secret};
 use crate::model::{Name, claim};
 
 /// `identity:`
@@ -30,6 +30,8 @@ pub struct Identity {
     pub credentials: Credentials,
     /// Logging people in; `None`: the gateway only reads tokens that requests bring.
     pub login: Option<Login>,
+    /// What was taken back before it expired.
+    pub revocation: Option<Revocation>,
 }
 
 impl Default for Identity {
@@ -46,6 +48,7 @@ impl Default for Identity {
             cache_tokens: 100_000,
             credentials: Credentials::default(),
             login: None,
+            revocation: None,
         }
     }
 }
