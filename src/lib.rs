@@ -39,6 +39,8 @@ pub mod model;
 
 pub mod tls;
 
+pub mod redis;
+
 pub mod gateway;
 
 pub mod acme;

@@ -49,6 +49,10 @@ pub(super) fn status(gateway: &Gateway) -> Vec<u8> {
             "mode": format!("{:?}", card.mode).to_lowercase(),
             "hooks": card.hooks.iter().map(|hook| hook.name()).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
+        "redis": lasting.redis.is_configured().then(|| {
+            let redis = lasting.redis.status();
+            json!({ "server": redis.server, "state": redis.state.label(), "last_error": redis.last_error })
+        }),
         "throttling": { "keys": lasting.throttling.keys(), "overflowed": lasting.throttling.overflowed() },
         "usage": lasting.ledger.as_ref().map(|ledger| {
             let usage = ledger.status();

@@ -7,6 +7,7 @@ mod check;
 mod console;
 mod demo;
 mod explain;
+mod key;
 mod reload;
 mod run;
 mod status;
@@ -52,6 +53,9 @@ enum Command {
     /// Look at tokens, or mint one for the demo.
     #[command(subcommand)]
     Token(token::Token),
+    /// Make API keys for machine clients.
+    #[command(subcommand)]
+    Key(key::Key),
 }
 
 /// Where the configuration is.
@@ -98,6 +102,7 @@ pub fn main() -> ExitCode {
         Command::Explain(explain) => explain.execute(),
         Command::Usage(usage) => usage.execute(),
         Command::Token(token) => token.execute(),
+        Command::Key(key) => key.execute(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,6 +5,7 @@ use crate::billing::Ledger;
 use crate::identity::{KeyRings, Logins};
 use crate::metrics::Metrics;
 use crate::model::Rejection;
+use crate::redis::Redis;
 use crate::telemetry::Spans;
 use crate::throttling::Throttling;
 use crate::tls::Challenges;
@@ -30,6 +31,8 @@ pub struct Lasting {
     pub access_log: AccessLog,
     /// When each rule's failure was last logged.
     pub faults: Faults,
+    /// What several gateways share; connected only if the configuration names a server.
+    pub redis: Arc<Redis>,
     /// Where spans go; `None` without `tracing.otlp`.
     pub spans: Option<Spans>,
 }

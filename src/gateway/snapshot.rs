@@ -107,6 +107,7 @@ impl Snapshot {
             Some(before) if before.config.identity == config.identity => before.login.clone(),
             _ => RelyingParty::new(&config.identity, &lasting.keys).map(Arc::new),
         };
+        lasting.redis.follow(config.redis.as_ref());
         lasting.pools.follow(&config.upstreams, clock::steady());
         lasting.throttling.set_max_keys(config.throttling.max_keys);
 

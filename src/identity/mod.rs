@@ -8,6 +8,7 @@
 
 mod carried;
 mod claims;
+mod credentials;
 mod examination;
 mod forward;
 mod identifier;
@@ -21,8 +22,10 @@ mod session;
 mod token;
 mod verify;
 
+pub use carried::take_from_query;
+pub use credentials::challenge;
 pub use examination::{Examination, Finding, Verdict};
-pub use forward::account;
+pub use forward::{account, withheld, withheld_proof};
 pub use identifier::Identifier;
 pub use issuer::{KeyRings, RingStatus};
 pub use login::{Failed, Logins, Metadata, Provider, ProviderFault, RelyingParty, Sent, TokenAnswer};

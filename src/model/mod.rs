@@ -4,6 +4,7 @@
 //! amounts to ([`Plan`]), why a request may end early ([`Rejection`]), how it ended ([`Outcome`]), what is owed ([`Usage`]).
 
 mod caller;
+pub(crate) mod claim;
 mod decision;
 mod facts;
 mod local_page;

@@ -9,8 +9,9 @@ use pingora::prelude::{Error, Result, Session};
 use super::pages::{self, Words};
 use super::{Exchange, cors, door, fault, forward, grpc, guard};
 use crate::gateway::Trail;
-use crate::model::settings::{ErrorPages, Route};
-use crate::model::{Ending, Facts, OutcomeKind, Rejection, RequestId, TokenFault};
+use crate::identity::challenge;
+use crate::model::settings::{self, ErrorPages, Route};
+use crate::model::{Ending, Facts, OutcomeKind, Rejection, RequestId};
 use crate::throttling::headers as limits;
 
 /// Answers a request that does not go to an upstream.
@@ -20,6 +21,7 @@ pub(super) async fn send(session: &mut Session, exchange: &mut Exchange, ending:
         facts: facts.as_deref(),
         route: exchange.trail().and_then(|trail| trail.route()).map(|entry| &entry.route),
         pages: &exchange.snapshot().config.error_pages,
+        identity: &exchange.snapshot().config.identity,
     };
     let (mut head, mut body) = compose(&ending, &asked)?;
     for cookie in exchange.trail().map(Trail::cookies).unwrap_or_default() {
@@ -81,6 +83,7 @@ struct Asked<'a> {
     facts: Option<&'a Facts>,
     route: Option<&'a Route>,
     pages: &'a ErrorPages,
+    identity: &'a settings::Identity,
 }
 
 fn compose(ending: &Ending, asked: &Asked<'_>) -> Result<(ResponseHeader, Bytes)> {
@@ -106,7 +109,7 @@ fn compose(ending: &Ending, asked: &Asked<'_>) -> Result<(ResponseHeader, Bytes)
     }
     match ending {
         Ending::Redirect { location, .. } => head.insert_header(header::LOCATION, location)?,
-        Ending::Rejected(rejection) => decorate(&mut head, rejection)?,
+        Ending::Rejected(rejection) => decorate(&mut head, rejection, asked)?,
         Ending::Fixed(answer) => {
             for (name, value) in &answer.headers {
                 head.insert_header(name.clone(), value)?;
@@ -163,16 +166,16 @@ fn title(rejection: &Rejection) -> &'static str {
     StatusCode::from_u16(rejection.status()).ok().and_then(|status| status.canonical_reason()).unwrap_or("Refused")
 }
 
-fn decorate(head: &mut ResponseHeader, rejection: &Rejection) -> Result<()> {
+fn decorate(head: &mut ResponseHeader, rejection: &Rejection, asked: &Asked<'_>) -> Result<()> {
     match rejection {
-        // RFC 6750 §3.1: without a token no error code, with a bad one `invalid_token`, and never why.
-        Rejection::Unauthenticated(TokenFault::Missing) => head.insert_header(header::WWW_AUTHENTICATE, "Bearer")?,
-        Rejection::Unauthenticated(_) => {
-            head.insert_header(header::WWW_AUTHENTICATE, "Bearer error=\"invalid_token\"")?;
+        Rejection::Unauthenticated(fault) => {
+            head.insert_header(header::WWW_AUTHENTICATE, challenge(asked.identity, asked.facts, Some(*fault)))?;
+        }
+        Rejection::Denied { status: 401, .. } => {
+            head.insert_header(header::WWW_AUTHENTICATE, challenge(asked.identity, asked.facts, None))?;
         }
         // The address of a callback has a code in it.
         Rejection::Login(_) => head.insert_header(header::REFERRER_POLICY, "no-referrer")?,
-        Rejection::Denied { status: 401, .. } => head.insert_header(header::WWW_AUTHENTICATE, "Bearer")?,
         Rejection::Throttled(throttled) => {
             let fields = limits::Fields::refused(throttled);
             head.insert_header(limits::RATE_LIMIT_POLICY, fields.policy)?;

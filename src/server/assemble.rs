@@ -6,6 +6,7 @@ use crate::identity::{KeyRings, Logins};
 use crate::metrics::Metrics;
 use crate::model::settings::Config;
 use crate::model::{Problem, Severity};
+use crate::redis::Redis;
 use crate::telemetry::Spans;
 use crate::throttling::Throttling;
 use crate::tls::Challenges;
@@ -52,6 +53,7 @@ pub fn assemble_with(config: Config, throttling: Throttling) -> Result<(Gateway,
         challenges: Challenges::default(),
         access_log,
         faults: Faults::default(),
+        redis: Arc::new(Redis::default()),
         spans,
     };
     let (hashes, (compiled, problems)) =

@@ -67,6 +67,7 @@ fn secrets_changed(before: &Config, next: &Config) -> bool {
         || before.upstreams != next.upstreams
         || before.listeners != next.listeners
         || before.routes != next.routes
+        || before.redis != next.redis
         || before.error_pages != next.error_pages
 }
 

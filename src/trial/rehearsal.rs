@@ -105,6 +105,7 @@ impl Rehearsal {
             challenges: Challenges::default(),
             access_log: AccessLog::open(&LogOutput::None).map_err(|error| failed("access log", &error))?,
             faults: Faults::default(),
+            redis: Arc::default(),
             spans: None,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|error| failed("runtime", &error))?;

@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use http::{HeaderName, Uri};
 
-use super::{claims, count, login, name, repeated, upstreams};
+use super::{claims, count, credentials, login, name, repeated, upstreams};
+use crate::config::environment::Surroundings;
 use crate::config::field::Field;
 use crate::config::section::Section;
 use crate::config::word::Word;
@@ -13,18 +14,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// `identity:`; `account` is left empty, because it is a setting of billing.
-pub(super) fn lower(top: &Section<'_>) -> Identity {
-    let mut identity = Identity {
-        issuers: Vec::new(),
-        clock_skew: Duration::from_secs(30),
-        max_lifetime: 24 * HOUR,
-        token_from: vec![TokenFrom::Authorization],
-        claims: Default::default(),
-        forward_claims: Vec::new(),
-        account: Vec::new(),
-        cache_tokens: 100_000,
-        login: None,
-    };
+pub(super) fn lower(top: &Section<'_>, surroundings: &Surroundings<'_>) -> Identity {
+    let mut identity = Identity::default();
     let Some(field) = top.optional("identity") else { return identity };
     field.section(|section| {
         section.not_built_yet("revocation", "a token counts until it expires");
@@ -44,6 +35,7 @@ pub(super) fn lower(top: &Section<'_>) -> Identity {
         }
         identity.claims = section.optional("claims").map(claims::declared).unwrap_or_default();
         identity.forward_claims = section.optional("forward_claims").map(claims::forwarded).unwrap_or_default();
+        credentials::lower(section, &mut identity, surroundings);
     });
     identity
 }
@@ -102,6 +94,7 @@ fn issuer<'a>(section: &Section<'a>) -> (Issuer, Words<'a>) {
             .into_iter()
             .filter_map(secret)
             .collect(),
+        introspection: None,
         refresh: limit("refresh", Duration::from_secs(1)..=24 * HOUR, 5 * MINUTE),
         max_stale: limit("max_stale", Duration::ZERO..=7 * 24 * HOUR, HOUR),
         cooldown: limit("cooldown", Duration::from_secs(1)..=HOUR, Duration::from_secs(30)),
@@ -155,7 +148,7 @@ fn secret(field: Field<'_>) -> Option<Secret> {
 
 fn token_from(field: Field<'_>) -> Option<TokenFrom> {
     let word = field.word()?;
-    let form = "header:authorization, header:NAME or cookie:NAME";
+    let form = "header:authorization, header:NAME, cookie:NAME or query:NAME";
     match word.text.split_once(':') {
         Some(("header", name)) => match HeaderName::from_bytes(name.as_bytes()) {
             Ok(name) if name == http::header::AUTHORIZATION => Some(TokenFrom::Authorization),
@@ -164,6 +157,7 @@ fn token_from(field: Field<'_>) -> Option<TokenFrom> {
         },
         // RFC 6265 §4.1.1: a token of RFC 9110, which is what a header name is.
         Some(("cookie", name)) if HeaderName::from_bytes(name.as_bytes()).is_ok() => Some(TokenFrom::Cookie(name.to_owned())),
+        Some(("query", name)) if !name.is_empty() => Some(TokenFrom::Query(name.to_owned())),
         Some(("cookie", _)) => word.unusable("a place where a token may be", "not a cookie name"),
         _ => word.unusable("a place where a token may be", form),
     }

@@ -4,12 +4,14 @@
 mod acme;
 mod billing;
 mod claims;
+mod credentials;
 mod identity;
 mod lifecycle;
 mod limits;
 mod listening;
 mod login;
 mod observing;
+mod redis;
 mod routes;
 mod rules;
 mod tls;
@@ -36,7 +38,7 @@ pub(super) fn lower(root: &Node, source: &Arc<Source>, surroundings: &Surroundin
         let (threads, grace, lifecycle, trusted_proxies) = listening::server(top, &listeners, surroundings);
         let limits = limits::lower(top);
         let billing = billing::lower(top, surroundings);
-        let mut identity = identity::lower(top);
+        let mut identity = identity::lower(top, surroundings);
         billing.warn_about_tenants(&identity);
         identity.account = billing.account;
         let upstreams = upstreams::lower(top, surroundings);
@@ -62,6 +64,7 @@ pub(super) fn lower(root: &Node, source: &Arc<Source>, surroundings: &Surroundin
             billing: billing.settings,
             max_series_per_metric,
             access_log,
+            redis: self::redis::lower(top),
             tracing: observing::tracing(top),
             config_sha256: sha256([source.text.as_str()]),
             rules_sha256: sha256(texts.flat_map(|(name, source)| [&**name, source.text.as_str()])),

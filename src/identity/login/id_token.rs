@@ -30,10 +30,10 @@ pub(super) struct Expected<'a> {
 impl Expected<'_> {
     /// The `sub`, if everything but the signature is right; the error is for operators.
     pub(super) fn subject(&self, token: &Token<'_>, now: Moment) -> Result<String, &'static str> {
-        if token.text("iss") != Some(self.issuer) {
+        if text(token, "iss") != Some(self.issuer) {
             return Err("`iss` is not the issuer");
         }
-        if self.tenant.is_some() && token.claims.contains_key("tid") && token.text("tid") != self.tenant {
+        if self.tenant.is_some() && token.claims.contains_key("tid") && text(token, "tid") != self.tenant {
             return Err("`tid` is another tenant");
         }
         self.audience(token)?;
@@ -49,7 +49,7 @@ impl Expected<'_> {
         if time(token, "nbf")?.is_some_and(|from| from > now.saturating_add(skew)) {
             return Err("`nbf` is in the future");
         }
-        if !is_same(token.text("nonce").ok_or("there is no `nonce`")?, self.nonce) {
+        if !is_same(text(token, "nonce").ok_or("there is no `nonce`")?, self.nonce) {
             return Err("`nonce` is another one");
         }
         if let Some(max_age) = self.max_age {
@@ -65,7 +65,7 @@ impl Expected<'_> {
                 Some(_) => return Err("`at_hash` or `c_hash` is not that of what came with it"),
             }
         }
-        match token.text("sub") {
+        match text(token, "sub") {
             Some(subject) if !subject.is_empty() => Ok(subject.to_owned()),
             _ => Err("there is no `sub`"),
         }
@@ -93,14 +93,18 @@ impl Expected<'_> {
 /// Core 3.1.3.6: the left half of the hash that goes with the token's own algorithm.
 fn half_hash(algorithm: Algorithm, text: &str) -> String {
     let hash = match algorithm {
-        Algorithm::Rs256 | Algorithm::Es256 | Algorithm::Hs256 => &SHA256,
-        Algorithm::Rs384 | Algorithm::Es384 | Algorithm::Hs384 => &SHA384,
+        Algorithm::Rs256 | Algorithm::Ps256 | Algorithm::Es256 | Algorithm::Hs256 => &SHA256,
+        Algorithm::Rs384 | Algorithm::Ps384 | Algorithm::Es384 | Algorithm::Hs384 => &SHA384,
         // FusionAuth takes SHA-512 for Ed25519, which is the hash inside of it.
-        Algorithm::Rs512 | Algorithm::Es512 | Algorithm::Hs512 | Algorithm::Ed25519 => &SHA512,
+        Algorithm::Rs512 | Algorithm::Ps512 | Algorithm::Es512 | Algorithm::Hs512 | Algorithm::Ed25519 => &SHA512,
     };
     let digest = digest::digest(hash, text.as_bytes());
     let bytes = digest.as_ref();
     URL_SAFE_NO_PAD.encode(bytes.get(..bytes.len() / 2).unwrap_or_default())
+}
+
+fn text<'t>(token: &'t Token<'_>, claim: &str) -> Option<&'t str> {
+    token.claims.get(claim)?.as_str()
 }
 
 fn time(token: &Token<'_>, claim: &str) -> Result<Option<u64>, &'static str> {

@@ -3,12 +3,14 @@
 //! `config` lowers the YAML text into these values; every other folder reads only its own section.
 
 mod accounting;
+mod credentials;
 mod identity;
 mod lifecycle;
 mod limits;
 mod listeners;
 mod login;
 mod observing;
+mod redis;
 mod routes;
 mod rules;
 mod upstreams;
@@ -19,7 +21,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+pub use self::redis::Redis;
 pub use accounting::{Billing, Meter, OnFull, Throttling};
+pub use credentials::{ApiKey, ApiKeys, Credentials, Dpop, Inquiry, Introspection, ResourceMetadata, UpstreamToken};
 pub use identity::{ClaimKind, ClaimType, Identity, Issuer, TokenFrom};
 pub use lifecycle::Lifecycle;
 pub use limits::{Limits, RequestsPerIp};
@@ -71,6 +75,8 @@ pub struct Config {
     pub max_series_per_metric: usize,
     /// One line per request.
     pub access_log: AccessLog,
+    /// What several gateways share.
+    pub redis: Option<Redis>,
     /// Which traces requests belong to; `None`: the gateway keeps out of it.
     pub tracing: Option<Tracing>,
     /// SHA-256 of the configuration text, hexadecimal.

@@ -1,24 +1,24 @@
+use http::HeaderMap;
 use http::header::{COOKIE, HeaderValue, SET_COOKIE};
-use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::http::ResponseHeader;
 use pingora::prelude::Result;
 
 use crate::identity::Sessions;
 
 /// What the gateway keeps in browsers is none of an upstream's business. Other cookies arrive byte for byte.
-pub(super) fn keep_back(sessions: &Sessions, request: &mut RequestHeader) -> Result<()> {
-    let fields: Vec<Option<Option<HeaderValue>>> =
-        request.headers.get_all(COOKIE).iter().map(|field| sessions.without_ours(field)).collect();
-    if fields.iter().all(Option::is_none) {
-        return Ok(());
+pub(super) fn keep_back(sessions: &Sessions, fields: &mut HeaderMap) {
+    let changed: Vec<Option<Option<HeaderValue>>> =
+        fields.get_all(COOKIE).iter().map(|field| sessions.without_ours(field)).collect();
+    if changed.iter().all(Option::is_none) {
+        return;
     }
-    let arrived: Vec<HeaderValue> = request.headers.get_all(COOKIE).iter().cloned().collect();
-    request.remove_header(&COOKIE);
-    for (arrived, changed) in arrived.into_iter().zip(fields) {
+    let arrived: Vec<HeaderValue> = fields.get_all(COOKIE).iter().cloned().collect();
+    fields.remove(COOKIE);
+    for (arrived, changed) in arrived.into_iter().zip(changed) {
         if let Some(left) = changed.unwrap_or(Some(arrived)) {
-            request.append_header(COOKIE, left)?;
+            fields.append(COOKIE, left);
         }
     }
-    Ok(())
 }
 
 /// Nor may an upstream put anything in its place.

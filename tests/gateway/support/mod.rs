@@ -11,6 +11,7 @@ mod kept;
 mod login;
 #[path = "../../ports/mod.rs"]
 mod ports;
+mod redis;
 mod tls_server;
 mod upstream;
 
@@ -24,6 +25,7 @@ pub use h2_server::{H2Answer, H2Server};
 pub use kept::Kept;
 pub use login::{Browser, CALLBACK, CLIENT_SECRET, Provider, as_json, hs256, login_setup, login_setup_with, short_lived};
 pub(crate) use ports::free_port;
+pub use redis::RedisServer;
 pub use tls_server::{acceptor, demand, tls_server};
 pub use upstream::{Upstream, answer, raw_server};
 
