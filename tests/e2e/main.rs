@@ -7,6 +7,7 @@
 
 mod demo;
 mod gateway;
+mod login;
 #[path = "../ports/mod.rs"]
 mod ports;
 mod provider;
