@@ -104,10 +104,6 @@ fn half_hash(algorithm: Algorithm, text: &str) -> String {
     URL_SAFE_NO_PAD.encode(bytes.get(..bytes.len() / 2).unwrap_or_default())
 }
 
-fn text<'t>(token: &'t Token<'_>, claim: &str) -> Option<&'t str> {
-    token.claims.get(claim)?.as_str()
-}
-
 fn time(token: &Token<'_>, claim: &str) -> Result<Option<u64>, &'static str> {
     match token.claims.get(claim) {
         None => Ok(None),

@@ -46,7 +46,6 @@ impl Default for Identity {
             forward_claims: Vec::new(),
             account: Vec::new(),
             cache_tokens: 100_000,
-            login: None,
             credentials: Credentials::default(),
             login: None,
             revocation: None,
