@@ -23,7 +23,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::json;
 use tollgate::gateway::clock;
 use tollgate::identity::{Identifier, KeyRings};
-use tollgate::model::settings::{Auth, Identity, Issuer, Secret, TokenFrom};
+use tollgate::model::settings::{Auth, Identity, Issuer, Secret};
 use tollgate::model::{Caller, CanonicalPath, Facts, RequestId};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -37,19 +37,15 @@ fn settings() -> Identity {
             tenant: None,
             audiences: vec!["app".into()],
             hmac_secrets: vec![Secret::new(SECRET)],
+            introspection: None,
             refresh: Duration::from_secs(300),
             max_stale: Duration::from_secs(3600),
             cooldown: Duration::from_secs(30),
             timeout: Duration::from_secs(5),
         }],
-        clock_skew: Duration::from_secs(30),
-        max_lifetime: Duration::from_secs(86_400),
-        token_from: vec![TokenFrom::Authorization],
-        claims: Default::default(),
         forward_claims: vec![("x-user-id".parse().unwrap(), "sub".into())],
         account: vec!["org".into()],
-        cache_tokens: 100_000,
-        revocation: None,
+        ..Identity::default()
     }
 }
 

@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -192,7 +191,7 @@ impl Drop for Handle {
 /// What requests and the writing thread share.
 pub(super) struct Shared {
     shards: Box<[Mutex<Shard>]>,
-    hashing: RandomState,
+    hashing: ahash::RandomState,
     /// Rows in the shards and in the batch that is being written.
     rows: AtomicUsize,
     rejects: AtomicBool,
@@ -240,7 +239,7 @@ impl Shared {
     fn new(node: Name, epoch: u64, billing: &Billing) -> Self {
         let shared = Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            hashing: RandomState::new(),
+            hashing: ahash::RandomState::new(),
             rows: AtomicUsize::new(0),
             rejects: AtomicBool::new(false),
             commit_every_nanos: AtomicU64::new(0),

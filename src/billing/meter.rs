@@ -1,5 +1,3 @@
-use std::hash::{BuildHasher, RandomState};
-
 use hashbrown::HashTable;
 
 use crate::model::{Dimensions, Line, Name};
@@ -43,7 +41,7 @@ pub(super) struct Row {
 #[derive(Default)]
 pub(super) struct Fold {
     rows: HashTable<(u64, Row)>,
-    hashing: RandomState,
+    hashing: ahash::RandomState,
 }
 
 /// What became of a line.

@@ -7,6 +7,8 @@ mod check;
 mod console;
 mod demo;
 mod explain;
+mod init;
+mod key;
 mod reload;
 mod run;
 mod status;
@@ -33,6 +35,8 @@ struct Cli {
 enum Command {
     /// Try it: a FusionAuth-shaped issuer, two services and the gateway, all on this machine.
     Demo(demo::Demo),
+    /// Write a configuration, from what a FusionAuth says of itself.
+    Init(init::Init),
     /// Serve.
     Run(run::Run),
     /// What a running gateway does.
@@ -52,6 +56,9 @@ enum Command {
     /// Look at tokens, or mint one for the demo.
     #[command(subcommand)]
     Token(token::Token),
+    /// Make API keys for machine clients.
+    #[command(subcommand)]
+    Key(key::Key),
 }
 
 /// Where the configuration is.
@@ -89,6 +96,7 @@ impl Failure {
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Demo(demo) => demo.execute(),
+        Command::Init(init) => init.execute(),
         Command::Run(run) => run.execute(),
         Command::Status(status) => status.execute(),
         Command::Reload(reload) => reload.execute(),
@@ -98,6 +106,7 @@ pub fn main() -> ExitCode {
         Command::Explain(explain) => explain.execute(),
         Command::Usage(usage) => usage.execute(),
         Command::Token(token) => token.execute(),
+        Command::Key(key) => key.execute(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -33,6 +33,8 @@ pub(super) enum Value {
 pub(super) struct Text {
     pub(super) text: String,
     pub(super) quotes: Quotes,
+    /// Without quotes, a number or a boolean.
+    pub(super) is_typed: bool,
     pub(super) origin: Origin,
 }
 
@@ -199,10 +201,11 @@ impl Spotted {
     fn into_node(self, text: &str) -> Node {
         let span = span_of(self.place, text);
         let written = text.get(span.start..span.start + span.length).unwrap_or_default();
+        let is_typed = matches!(self.kind, Kind::Typed);
         let scalar = |text: String| {
             let quotes = if written.starts_with('\'') { Quotes::Single } else { Quotes::Other };
             let origin = if written.contains('\n') { Origin::Withheld } else { Origin::Written };
-            Value::Text(Text { text, quotes, origin })
+            Value::Text(Text { text, quotes, is_typed, origin })
         };
         let value = match self.kind {
             Kind::Nothing => Value::Nothing,

@@ -60,6 +60,11 @@ impl<'a> Field<'a> {
         self.problems.note_at(self.span(), problem);
     }
 
+    /// Notes what is wrong with another text, which the value names.
+    pub(super) fn note_elsewhere(self, problems: Vec<Problem>) {
+        problems.into_iter().for_each(|problem| self.problems.note(problem));
+    }
+
     /// Notes a problem at the key.
     pub(super) fn note_at_key(self, problem: Problem) {
         self.problems.note_at(self.key_span, problem);
@@ -174,6 +179,17 @@ impl<'a> Field<'a> {
         let lowered = lower(&section);
         section.note_unknown_keys();
         lowered
+    }
+
+    /// Whatever stands there as JSON, for what has no schema: numbers and booleans are those without quotes.
+    pub(super) fn json(self) -> serde_json::Value {
+        match &self.node.value {
+            Value::Nothing | Value::Unknown => serde_json::Value::Null,
+            Value::Text(text) if text.is_typed => serde_json::from_str(&text.text).unwrap_or_else(|_| text.text.as_str().into()),
+            Value::Text(text) => text.text.as_str().into(),
+            Value::List(_) => self.items().into_iter().map(Self::json).collect(),
+            Value::Mapping(_) => self.named().into_iter().map(|field| (field.key.to_owned(), field.json())).collect(),
+        }
     }
 
     /// The key, as a word with its place.

@@ -42,7 +42,9 @@ impl Problems {
         if let Some(text) = masked {
             let shown = Arc::new(Source { name: self.source.name.clone(), text });
             for problem in &mut found {
-                if let Some((source, _)) = &mut problem.at {
+                if let Some((source, _)) = &mut problem.at
+                    && Arc::ptr_eq(source, &self.source)
+                {
                     *source = Arc::clone(&shown);
                 }
             }

@@ -103,7 +103,7 @@ fn is_mere_reference(written: &str) -> bool {
 /// Whether what follows this key, or the key that it was meant to be, is a secret.
 fn is_telling(key: &str) -> bool {
     const PARTS: [&str; 7] = ["secret", "password", "passphrase", "passwd", "credential", "private_key", "api_key"];
-    const WHOLE: [&str; 4] = ["token", "keys", "hmac", "authorization"];
+    const WHOLE: [&str; 5] = ["token", "keys", "hmac", "authorization", "hash"];
     let key = key.to_lowercase();
     PARTS.iter().any(|part| key.contains(part))
         || WHOLE.contains(&key.as_str())

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use super::permit::UpstreamEntry;
 use super::route::Detours;
 use super::{Doors, Lasting, clock};
-use crate::identity::Identifier;
 use crate::identity::webhook::Webhooks;
+use crate::identity::{Identifier, RelyingParty};
 use crate::metrics::{MeterHandles, RouteHandles, RuleHandles};
 use crate::model::settings::{Auth, Config, Route, RouteDefault};
 use crate::model::{Absence, Caller, Facts, Hook, Moment, Name, Problem, Rejection, Severity, TokenFault};
@@ -31,6 +31,7 @@ pub struct Snapshot {
     identification: Identification,
     /// What FusionAuth tells.
     pub webhooks: Option<Webhooks>,
+    login: Option<Arc<RelyingParty>>,
     router: Router,
     routes: Vec<Arc<RouteEntry>>,
     upstreams: HashMap<Name, Arc<UpstreamEntry>>,
@@ -109,6 +110,10 @@ impl Snapshot {
         lasting.revocations.follow(&config.identity);
         let webhooks = Webhooks::new(&config.identity, &lasting.keys);
         lasting.redis.follow(config.redis.as_ref());
+        let login = match before {
+            Some(before) if before.config.identity == config.identity => before.login.clone(),
+            _ => RelyingParty::new(&config.identity, &lasting.keys).map(Arc::new),
+        };
         lasting.pools.follow(&config.upstreams, clock::steady());
         lasting.throttling.set_max_keys(config.throttling.max_keys);
 
@@ -138,6 +143,7 @@ impl Snapshot {
             unrouted: metrics.route(&Name::from("")),
             identification,
             webhooks,
+            login,
             router: Router::new(&config.routes),
             routes,
             upstreams,
@@ -174,6 +180,11 @@ impl Snapshot {
     /// How callers become known.
     pub fn identification(&self) -> &Identification {
         &self.identification
+    }
+
+    /// How people log in, if they can.
+    pub fn login(&self) -> Option<&Arc<RelyingParty>> {
+        self.login.as_ref()
     }
 
     /// One upstream.

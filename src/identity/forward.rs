@@ -1,8 +1,10 @@
 use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
-use super::claims::{find, scalar};
+use super::carried::PROOF;
 use crate::model::Name;
+use crate::model::claim::{find, scalar};
+use crate::model::settings::{self, Auth, Dpop};
 
 /// A longer value is left out: many servers accept 8 KiB for all headers together.
 const MAX_VALUE_BYTES: usize = 4096;
@@ -18,6 +20,21 @@ pub fn account(claims: &Map<String, Value>, names: &[String]) -> Option<Name> {
 /// The headers that tell the upstream who calls. A claim that is absent, null, an object or too long gives none.
 pub(super) fn headers(claims: &Map<String, Value>, wanted: &[(HeaderName, String)]) -> Vec<(HeaderName, HeaderValue)> {
     wanted.iter().filter_map(|(header, claim)| Some((header.clone(), value(find(claims, claim)?)?))).collect()
+}
+
+/// The headers of a request that upstreams do not get: those that upstreams trust to be ours, and the keys of machine clients.
+pub fn withheld(policy: &settings::Identity) -> impl Iterator<Item = &HeaderName> {
+    let credentials = &policy.credentials;
+    let claimed = policy.forward_claims.iter().map(|(name, _)| name);
+    let own =
+        [credentials.api_keys.as_ref().map(|keys| &keys.header), credentials.upstream_token.as_ref().map(|token| &token.header)];
+    claimed.chain(own.into_iter().flatten())
+}
+
+/// The header of DPoP proofs, if they are checked here and so kept from upstreams: a proof is made for the gateway's URL and used up,
+/// but whoever has a fresh one could try it at another gateway.
+pub fn withheld_proof(policy: &settings::Identity, auth: Auth) -> Option<HeaderName> {
+    (auth != Auth::None && policy.credentials.dpop != Dpop::Off).then_some(PROOF)
 }
 
 /// Texts, numbers and booleans as they are, lists joined with commas.

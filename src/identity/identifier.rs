@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
-use super::carried;
+use super::carried::{self, Credential};
 use super::claims::{self, CHECKS};
+use super::credentials::{ApiKeyRing, Binding, FirstUse, Proof, Proofs, Scheme};
 use super::examination::{Examination, Finding, Verdict};
 use super::forward;
 use super::issuer::{KeyRing, KeyRings};
@@ -20,6 +21,8 @@ pub struct Identifier {
     issuers: Vec<Issuer>,
     seen: Seen,
     revoked: Arc<Revoked>,
+    api_keys: ApiKeyRing,
+    proofs: Arc<Proofs>,
 }
 
 /// Where the keys of one configured issuer come from.
@@ -35,6 +38,8 @@ enum Refused {
     For(TokenFault),
     /// Nobody can say: the issuer's keys are missing.
     WithoutKeys,
+    /// Nobody can say whether a proof was used before.
+    WithoutMemory,
 }
 
 impl From<TokenFault> for Refused {
@@ -48,6 +53,7 @@ impl From<Refused> for Rejection {
         match refused {
             Refused::For(fault) => Self::Unauthenticated(fault),
             Refused::WithoutKeys => Self::KeysUnavailable,
+            Refused::WithoutMemory => Self::Overloaded,
         }
     }
 }
@@ -57,7 +63,14 @@ impl Identifier {
     pub fn new(settings: &settings::Identity, keys: &KeyRings) -> Self {
         let issuers =
             settings.issuers.iter().map(|issuer| Issuer { ring: keys.ring(issuer), secrets: secrets(issuer) }).collect();
-        Self { policy: settings.clone(), issuers, seen: Seen::new(settings.cache_tokens), revoked: Arc::default() }
+        Self {
+            issuers,
+            seen: Seen::new(settings.cache_tokens),
+            revoked: Arc::default(),
+            api_keys: ApiKeyRing::of(settings),
+            proofs: keys.proofs(),
+            policy: settings.clone(),
+        }
     }
 
     /// Refuses what is in the set, too.
@@ -75,8 +88,8 @@ impl Identifier {
         if auth == Auth::None {
             return Ok(Caller::Anonymous(Absence::NotAsked));
         }
-        let refused = match carried::find(&facts.headers, &self.policy.token_from) {
-            Ok(Some(token)) => match self.vouch(token, facts.received_at).await {
+        let refused = match carried::find(facts, &self.policy) {
+            Ok(Some(credential)) => match self.accept(credential, facts).await {
                 Ok(identity) => return Ok(Caller::Known(identity)),
                 Err(refused) => refused,
             },
@@ -101,14 +114,15 @@ impl Identifier {
         };
         let mut findings = Vec::with_capacity(CHECKS.len() + 1);
         for check in CHECKS {
-            let fault = (check.judge)(&self.policy, &parsed, now).err();
-            findings.push(Finding { subject: check.subject, fault, text: (check.show)(&parsed, now) });
+            let fault = (check.judge)(&self.policy, &parsed.claims, now).err();
+            findings.push(Finding { subject: check.subject, fault, text: (check.show)(&parsed.claims, now) });
         }
+        findings.push(self.examine_binding(&parsed.claims));
         let signer = self.signer(&parsed, now).await;
         let kid = parsed.kid.as_deref().map_or_else(|| "no kid".into(), |kid| format!("kid {kid:?}"));
         let text = match &signer {
             Ok(_) => "the signature is right",
-            Err(Refused::WithoutKeys) => "the issuer's keys could not be fetched",
+            Err(Refused::WithoutKeys | Refused::WithoutMemory) => "the issuer's keys could not be fetched",
             Err(Refused::For(TokenFault::BadSignature)) => "the signature is wrong",
             Err(Refused::For(TokenFault::UnknownKey)) => "the issuer has no such key",
             Err(Refused::For(_)) if parsed.algorithm.is_symmetric() => {
@@ -129,6 +143,21 @@ impl Identifier {
         Examination { verdict, findings }
     }
 
+    fn examine_binding(&self, said: &claims::Said) -> Finding {
+        let binding = Binding::of(said);
+        // A token that is bound will be shown with a proof; which is not here to be examined.
+        let scheme = if matches!(binding, Ok(Binding::Key(_))) { Scheme::Dpop } else { Scheme::Bearer };
+        let fault = binding.and_then(|binding| binding.admits(scheme, self.policy.credentials.dpop)).err();
+        let text = match (binding, fault) {
+            (Ok(Binding::None), None) => "to no key",
+            (Ok(Binding::None), Some(_)) => "to no key, but `identity.dpop` is `required`",
+            (Ok(Binding::Key(_)), None) => "to a DPoP key: each request needs a proof",
+            (Ok(Binding::Key(_)), Some(_)) => "to a DPoP key, but `identity.dpop` is `off`",
+            (Err(_), _) => "`cnf` asks for a check that is not known here",
+        };
+        Finding { subject: "binding", fault, text: text.into() }
+    }
+
     /// Verified tokens that are remembered now.
     pub fn cached_tokens(&self) -> usize {
         self.seen.len()
@@ -139,27 +168,52 @@ impl Identifier {
     /// # Errors
     /// As [`Self::identify`].
     pub async fn recognize(&self, token: &str, now: Moment) -> Result<Arc<Identity>, Rejection> {
-        self.vouch(token, now).await.map_err(Rejection::from)
+        Ok(Arc::clone(&self.vouch(token, Scheme::Kept, now).await?.identity))
     }
 
-    async fn vouch(&self, text: &str, now: Moment) -> Result<Arc<Identity>, Refused> {
-        let identity = self.verify(text, now).await?;
-        match self.revoked.judge(|| identity.claims.marks(revocation::marks)) {
-            Standing::Clear => Ok(identity),
+    async fn accept(&self, credential: Credential<'_>, facts: &Facts) -> Result<Arc<Identity>, Refused> {
+        let now = facts.received_at;
+        match credential {
+            Credential::Bearer(token) => Ok(Arc::clone(&self.vouch(token, Scheme::Bearer, now).await?.identity)),
+            Credential::ApiKey(key) => Ok(self.api_keys.identity(key, now)?),
+            Credential::Dpop { token, proof } => {
+                let entry = self.vouch(token, Scheme::Dpop, now).await?;
+                let Binding::Key(thumbprint) = &entry.binding else { return Err(TokenFault::NotBound.into()) };
+                let proof = Proof::parse(proof)?;
+                let name = proof.proves(facts, token, thumbprint)?;
+                // Last, so that only what is right takes room.
+                match self.proofs.first_use(thumbprint, name, now.steady()) {
+                    FirstUse::Yes => Ok(Arc::clone(&entry.identity)),
+                    FirstUse::No => Err(TokenFault::BadProof.into()),
+                    FirstUse::Full => Err(Refused::WithoutMemory),
+                }
+            }
+        }
+    }
+
+    /// Every way of a token to an identity passes here.
+    async fn vouch(&self, text: &str, scheme: Scheme, now: Moment) -> Result<Arc<Entry>, Refused> {
+        let entry = self.verified(text, scheme, now).await?;
+        match self.revoked.judge(|| entry.identity.claims.marks(revocation::marks)) {
+            Standing::Clear => Ok(entry),
             Standing::Revoked => Err(TokenFault::Revoked.into()),
             Standing::Unknown => Err(Refused::WithoutKeys),
         }
     }
 
-    async fn verify(&self, text: &str, now: Moment) -> Result<Arc<Identity>, Refused> {
-        if let Some(identity) = self.seen.recall(text, now) {
-            return Ok(identity);
+    async fn verified(&self, text: &str, scheme: Scheme, now: Moment) -> Result<Arc<Entry>, Refused> {
+        let dpop = self.policy.credentials.dpop;
+        if let Some(entry) = self.seen.recall(text, now) {
+            entry.binding.admits(scheme, dpop)?;
+            return Ok(entry);
         }
         let token = Token::parse(text)?;
         for check in &CHECKS {
-            (check.judge)(&self.policy, &token, now)?;
+            (check.judge)(&self.policy, &token.claims, now)?;
         }
-        let dies_at = claims::dies_at(&self.policy, &token)?;
+        let binding = Binding::of(&token.claims)?;
+        binding.admits(scheme, dpop)?;
+        let dies_at = claims::dies_at(&self.policy, &token.claims)?;
         let (issuer, voucher) = self.signer(&token, now).await?;
         let identity = Arc::new(Identity {
             issuer,
@@ -168,14 +222,15 @@ impl Identifier {
             forwarded: forward::headers(&token.claims, &self.policy.forward_claims),
             claims: Claims::new(token.claims),
         });
-        self.seen.remember(Entry { token: text.into(), identity: Arc::clone(&identity), voucher, dies_at });
-        Ok(identity)
+        let entry = Arc::new(Entry { token: text.into(), identity, voucher, binding, dies_at });
+        self.seen.remember(Arc::clone(&entry));
+        Ok(entry)
     }
 
     /// Which issuer signed, with which key. If the key is not known, its issuer is asked once.
     async fn signer(&self, token: &Token<'_>, now: Moment) -> Result<(Name, Voucher), Refused> {
         let mut worst = Refused::For(TokenFault::UnknownKey);
-        for index in claims::candidates(&self.policy, token) {
+        for index in claims::candidates(&self.policy, &token.claims) {
             let (Some(settings), Some(issuer)) = (self.policy.issuers.get(index), self.issuers.get(index)) else { continue };
             let mut verified = issuer.verify(token, now);
             if matches!(verified, Err(Refused::WithoutKeys)) || (token.kid.is_some() && verified.as_ref().err() == UNKNOWN) {

@@ -132,6 +132,26 @@ impl KeySet {
 /// The filter between a published key and a trusted one. Wycheproof shows what a JWT library alone lets through: keys for encryption,
 /// keys too weak to trust, and algorithms that do not belong to the key.
 fn admit(jwk: &Map<String, Value>) -> Result<Key, String> {
+    let declared = declared(jwk, Algorithm::named)?;
+    let (verification, material) = admit_for(jwk, declared)?;
+    Ok(Key::new(text(jwk, "kid")?.map(str::to_owned), verification, material))
+}
+
+/// The public key that a DPoP proof brings along, for exactly the algorithm that its header names. It passes the same filter: what is
+/// bound to a key that anybody can find is bound to nobody.
+pub(super) fn of_proof(jwk: &Map<String, Value>, algorithm: Algorithm) -> Result<VerificationKey, String> {
+    match declared(jwk, Algorithm::of_proof)? {
+        Some(declared) if declared != algorithm => Err(format!("the key is for {}", declared.name())),
+        _ => admit_for(jwk, Some(algorithm)).map(|(verification, _)| verification),
+    }
+}
+
+fn declared(jwk: &Map<String, Value>, named: fn(&str) -> Option<Algorithm>) -> Result<Option<Algorithm>, String> {
+    let Some(name) = text(jwk, "alg")? else { return Ok(None) };
+    named(name).map(Some).ok_or_else(|| format!("algorithm {name:?} is not accepted"))
+}
+
+fn admit_for(jwk: &Map<String, Value>, algorithm: Option<Algorithm>) -> Result<Admitted, String> {
     if let Some(member) = PRIVATE_MEMBERS.iter().find(|member| jwk.contains_key(**member)) {
         let kind = if *member == "k" { "a symmetric key" } else { "a private key" };
         return Err(format!("{kind} was published (`{member}`); treat it as stolen"));
@@ -144,21 +164,15 @@ fn admit(jwk: &Map<String, Value>) -> Result<Key, String> {
         Some(Value::Array(operations)) if operations.iter().any(|operation| operation == "verify") => {}
         Some(_) => return Err("`key_ops` does not contain \"verify\"".into()),
     }
-    let kid = text(jwk, "kid")?;
-    if kid.is_some_and(|kid| kid.len() > MAX_KID_BYTES) {
+    if text(jwk, "kid")?.is_some_and(|kid| kid.len() > MAX_KID_BYTES) {
         return Err(format!("`kid` is longer than {MAX_KID_BYTES} bytes"));
     }
-    let algorithm = match text(jwk, "alg")? {
-        None => None,
-        Some(name) => Some(Algorithm::named(name).ok_or_else(|| format!("algorithm {name:?} is not accepted"))?),
-    };
-    let (verification, material) = match text(jwk, "kty")?.ok_or("no `kty`")? {
-        "RSA" => rsa(jwk, algorithm)?,
-        "EC" => ec(jwk, algorithm)?,
-        "OKP" => okp(jwk, algorithm)?,
-        other => return Err(format!("key type {other:?} is not accepted")),
-    };
-    Ok(Key::new(kid.map(str::to_owned), verification, material))
+    match text(jwk, "kty")?.ok_or("no `kty`")? {
+        "RSA" => rsa(jwk, algorithm),
+        "EC" => ec(jwk, algorithm),
+        "OKP" => okp(jwk, algorithm),
+        other => Err(format!("key type {other:?} is not accepted")),
+    }
 }
 
 type Admitted = (VerificationKey, Vec<u8>);
@@ -167,6 +181,8 @@ type Admitted = (VerificationKey, Vec<u8>);
 fn rsa(jwk: &Map<String, Value>, algorithm: Option<Algorithm>) -> Result<Admitted, String> {
     let algorithm = match algorithm.unwrap_or(Algorithm::Rs256) {
         fitting @ (Algorithm::Rs256 | Algorithm::Rs384 | Algorithm::Rs512) => fitting,
+        // No published key is for these: their names are not accepted there.
+        fitting @ (Algorithm::Ps256 | Algorithm::Ps384 | Algorithm::Ps512) => fitting,
         other => return Err(format!("an RSA key cannot be for {}", other.name())),
     };
     let [n, e] = [bytes(jwk, "n")?, bytes(jwk, "e")?].map(without_leading_zeros);

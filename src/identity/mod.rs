@@ -8,20 +8,27 @@
 
 mod carried;
 mod claims;
+mod credentials;
 mod examination;
 mod forward;
 mod identifier;
 mod issuer;
 mod json;
 mod keys;
+mod login;
 pub mod revocation;
 mod roca;
 mod seen;
+mod session;
 mod token;
 mod verify;
 pub mod webhook;
 
+pub use carried::take_from_query;
+pub use credentials::challenge;
 pub use examination::{Examination, Finding, Verdict};
-pub use forward::account;
+pub use forward::{account, withheld, withheld_proof};
 pub use identifier::Identifier;
 pub use issuer::{KeyRings, RingStatus};
+pub use login::{Failed, Logins, Metadata, Provider, ProviderFault, RelyingParty, Sent, TokenAnswer};
+pub use session::{Opened, Outcome, Refreshes, Session, Sessions, Tokens};

@@ -1,12 +1,11 @@
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use quick_cache::Weighter;
-use quick_cache::sync::Cache;
-use siphasher::sip128::SipHasher13;
+use quick_cache::sync::{Cache, DefaultLifecycle};
 
+use super::credentials::Binding;
 use super::keys::Key;
 use crate::model::{Identity, Moment};
 
@@ -20,10 +19,10 @@ const BYTES_PER_TOKEN: u64 = 4096;
 /// token is valid, the key is published, and the issuer's keys are fresh enough to be trusted.
 #[derive(Debug)]
 pub(super) struct Seen {
-    tokens: Cache<u128, Arc<Entry>, Weight>,
-    /// With a secret key nobody can choose texts that meet in one place. SipHash because SHA-256 of a 1 KiB token alone takes longer
-    /// (0.8 µs, against 0.27 µs) than the whole look-up may; the text is compared as well, so nothing rests on the hash.
-    hasher: SipHasher13,
+    tokens: Cache<u64, Arc<Entry>, Weight, ahash::RandomState>,
+    /// With a secret key nobody can choose texts that meet in one place. SHA-256 of a 1 KiB token alone takes longer (0.8 µs) than the
+    /// whole look-up may, SipHash 0.27 µs; the text is compared as well, so nothing rests on the hash.
+    hashing: ahash::RandomState,
 }
 
 /// A verified token and what its worth depends on.
@@ -32,6 +31,7 @@ pub(super) struct Entry {
     pub(super) token: Box<str>,
     pub(super) identity: Arc<Identity>,
     pub(super) voucher: Voucher,
+    pub(super) binding: Binding,
     /// `exp` plus the skew, since 1970.
     pub(super) dies_at: Duration,
 }
@@ -70,8 +70,8 @@ impl Trust {
 #[derive(Clone, Debug)]
 struct Weight;
 
-impl Weighter<u128, Arc<Entry>> for Weight {
-    fn weight(&self, _: &u128, entry: &Arc<Entry>) -> u64 {
+impl Weighter<u64, Arc<Entry>> for Weight {
+    fn weight(&self, _: &u64, entry: &Arc<Entry>) -> u64 {
         let headers: usize = entry.identity.forwarded.iter().map(|(_, value)| value.len()).sum();
         // The claims as a tree take a few times their text.
         let bytes = entry.token.len() * 5 + headers;
@@ -82,20 +82,25 @@ impl Weighter<u128, Arc<Entry>> for Weight {
 impl Seen {
     /// Remembers at most so many tokens; 0 remembers none.
     pub(super) fn new(tokens: usize) -> Self {
-        let random = || RandomState::new().build_hasher().finish();
         Self {
             // The first number is what room is made for at the start; the second is the bound.
-            tokens: Cache::with_weighter(tokens.min(4_096), tokens as u64 * BYTES_PER_TOKEN, Weight),
-            hasher: SipHasher13::new_with_keys(random(), random()),
+            tokens: Cache::with(
+                tokens.min(4_096),
+                tokens as u64 * BYTES_PER_TOKEN,
+                Weight,
+                ahash::RandomState::new(),
+                DefaultLifecycle::default(),
+            ),
+            hashing: ahash::RandomState::new(),
         }
     }
 
-    /// The identity behind this exact token, if it is still worth something.
-    pub(super) fn recall(&self, token: &str, now: Moment) -> Option<Arc<Identity>> {
-        let digest = self.hasher.hash(token.as_bytes()).as_u128();
+    /// What is known about this exact token, if it is still worth something.
+    pub(super) fn recall(&self, token: &str, now: Moment) -> Option<Arc<Entry>> {
+        let digest = self.hashing.hash_one(token);
         let entry = self.tokens.get(&digest)?;
         if now.unix() < entry.dies_at && entry.voucher.is_good(now) && *entry.token == *token {
-            return Some(Arc::clone(&entry.identity));
+            return Some(entry);
         }
         if now.unix() >= entry.dies_at || entry.voucher.key.is_withdrawn() {
             self.tokens.remove(&digest);
@@ -103,8 +108,8 @@ impl Seen {
         None
     }
 
-    pub(super) fn remember(&self, entry: Entry) {
-        self.tokens.insert(self.hasher.hash(entry.token.as_bytes()).as_u128(), Arc::new(entry));
+    pub(super) fn remember(&self, entry: Arc<Entry>) {
+        self.tokens.insert(self.hashing.hash_one(&*entry.token), entry);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -118,15 +123,16 @@ mod tests {
     use crate::identity::verify::{Algorithm, VerificationKey};
     use crate::model::Claims;
 
-    fn entry(token: &str) -> Entry {
+    fn entry(token: &str) -> Arc<Entry> {
         let verification = VerificationKey::hmac(Algorithm::Hs256, &"s".repeat(32)).unwrap();
         let claims = Claims::default();
-        Entry {
+        Arc::new(Entry {
             token: token.into(),
             identity: Arc::new(Identity { issuer: "acme".into(), claims, expires_at: 100, account: None, forwarded: Vec::new() }),
             voucher: Voucher { key: Arc::new(Key::new(None, verification, Vec::new())), trust: None },
+            binding: Binding::None,
             dies_at: Duration::from_secs(100),
-        }
+        })
     }
 
     #[test]
@@ -134,7 +140,7 @@ mod tests {
         let (seen, now) = (Seen::new(10), Moment::new(Duration::from_secs(1), Duration::ZERO));
         seen.remember(entry("one"));
         assert!(seen.recall("one", now).is_some());
-        seen.tokens.insert(seen.hasher.hash(b"two").as_u128(), Arc::new(entry("one")));
+        seen.tokens.insert(seen.hashing.hash_one("two"), entry("one"));
         assert!(seen.recall("two", now).is_none());
     }
 

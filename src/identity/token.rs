@@ -43,14 +43,9 @@ impl<'a> Token<'a> {
         let claims = json::object(&payload).map_err(|_| TokenFault::Malformed)?;
         Ok(Self { algorithm, kid, claims, signed, signature })
     }
-
-    /// A claim that is text.
-    pub(super) fn text(&self, claim: &str) -> Option<&str> {
-        self.claims.get(claim)?.as_str()
-    }
 }
 
-fn decode(part: &str) -> Result<Vec<u8>, TokenFault> {
+pub(super) fn decode(part: &str) -> Result<Vec<u8>, TokenFault> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenFault::Malformed)
 }
 

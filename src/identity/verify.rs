@@ -8,12 +8,16 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::DecodingKey;
 
-/// What FusionAuth's Key Master can sign with. No RSA-PSS: its keys never do, and an RSA key must not serve two algorithms.
+/// What FusionAuth's Key Master can sign with, and RSA-PSS for DPoP proofs alone: FusionAuth's keys never use it, and an RSA key of an
+/// issuer must not serve two algorithms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Algorithm {
     Rs256,
     Rs384,
     Rs512,
+    Ps256,
+    Ps384,
+    Ps512,
     Es256,
     Es384,
     Es512,
@@ -24,7 +28,27 @@ pub(super) enum Algorithm {
 }
 
 impl Algorithm {
-    /// The value of `alg`; case matters (RFC 7515 4.1.1).
+    /// What a client may prove with that it has a key (RFC 9449 11.6: asymmetric ones only); what of FusionAuth's list AWS-LC can do, which
+    /// is all but Ed448.
+    pub(super) const OF_PROOFS: [Self; 10] = [
+        Self::Es256,
+        Self::Es384,
+        Self::Es512,
+        Self::Ed25519,
+        Self::Rs256,
+        Self::Rs384,
+        Self::Rs512,
+        Self::Ps256,
+        Self::Ps384,
+        Self::Ps512,
+    ];
+
+    /// The `alg` of a DPoP proof.
+    pub(super) fn of_proof(name: &str) -> Option<Self> {
+        if name == "EdDSA" { Some(Self::Ed25519) } else { Self::OF_PROOFS.into_iter().find(|known| known.name() == name) }
+    }
+
+    /// The `alg` of a token or of a published key; case matters (RFC 7515 4.1.1).
     pub(super) fn named(name: &str) -> Option<Self> {
         Some(match name {
             "RS256" => Self::Rs256,
@@ -48,6 +72,9 @@ impl Algorithm {
             Self::Rs256 => "RS256",
             Self::Rs384 => "RS384",
             Self::Rs512 => "RS512",
+            Self::Ps256 => "PS256",
+            Self::Ps384 => "PS384",
+            Self::Ps512 => "PS512",
             Self::Es256 => "ES256",
             Self::Es384 => "ES384",
             Self::Es512 => "ES512",
@@ -83,6 +110,9 @@ impl VerificationKey {
             Algorithm::Rs256 => jsonwebtoken::Algorithm::RS256,
             Algorithm::Rs384 => jsonwebtoken::Algorithm::RS384,
             Algorithm::Rs512 => jsonwebtoken::Algorithm::RS512,
+            Algorithm::Ps256 => jsonwebtoken::Algorithm::PS256,
+            Algorithm::Ps384 => jsonwebtoken::Algorithm::PS384,
+            Algorithm::Ps512 => jsonwebtoken::Algorithm::PS512,
             _ => return None,
         };
         let direct = match algorithm {

@@ -4,6 +4,7 @@
 //! `docs/metrics.md`, and a test compares that page with what a running gateway exposes.
 
 mod listeners;
+mod login;
 mod meters;
 mod mirrors;
 mod protection;
@@ -15,6 +16,7 @@ mod upstreams;
 mod websockets;
 
 pub use listeners::ListenerHandles;
+pub use login::{LoginCounters, LoginResult, RefreshResult, SessionResult};
 pub use meters::MeterHandles;
 pub use mirrors::{MirrorHandles, Mirrored};
 pub use protection::{Protection, Refused, Shed};

@@ -6,6 +6,7 @@ use prometheus::{
 };
 
 use super::listeners::ListenerSeries;
+use super::login::LoginCounters;
 use super::revocations::{RevocationSeries, RevocationsObserved};
 use super::upstreams::{UpstreamGauges, UpstreamObserved};
 use super::{OWN_SECONDS, Protection, REQUEST_SECONDS};
@@ -42,6 +43,8 @@ pub struct Metrics {
     config_info: IntGaugeVec,
     /// Connections, and what was refused early.
     pub protection: Protection,
+    /// Logins and sessions.
+    pub logins: LoginCounters,
     observed: ObservedHandles,
 }
 
@@ -171,6 +174,7 @@ impl Metrics {
                 &["config_sha256", "rules_sha256"],
             )?,
             protection: Protection::declare(&declare)?,
+            logins: LoginCounters::declare(&declare)?,
             observed: ObservedHandles::declare(&declare)?,
             registry,
         };
@@ -363,7 +367,7 @@ impl Declare<'_> {
         self.add(GaugeVec::new(Self::opts(name, help), labels)?)
     }
 
-    fn float(&self, name: &str, help: &str) -> Result<Gauge, prometheus::Error> {
+    pub(super) fn float(&self, name: &str, help: &str) -> Result<Gauge, prometheus::Error> {
         self.add(Gauge::with_opts(Self::opts(name, help))?)
     }
 

@@ -123,13 +123,21 @@ pub enum TokenFault {
     BadClaim,
     /// Not a token at all, or one with `crit`, duplicate names, an absurd lifetime, too large.
     Malformed,
+    /// Bound to no key, but sent with a proof, or where only bound tokens are accepted.
+    NotBound,
+    /// A DPoP proof that is missing, wrong, used before, or made with another key than the token is bound to.
+    BadProof,
+    /// Not an API key that is configured.
+    BadApiKey,
+    /// Its issuer was asked and does not vouch for it.
+    Inactive,
     /// It was good, and was taken back.
     Revoked,
 }
 
 impl TokenFault {
     /// Every fault, for series that exist from the first scrape.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 17] = [
         Self::Missing,
         Self::Expired,
         Self::NotYetValid,
@@ -142,6 +150,10 @@ impl TokenFault {
         Self::WrongKind,
         Self::BadClaim,
         Self::Malformed,
+        Self::NotBound,
+        Self::BadProof,
+        Self::BadApiKey,
+        Self::Inactive,
         Self::Revoked,
     ];
 
@@ -160,6 +172,10 @@ impl TokenFault {
             Self::WrongKind => "wrong_kind",
             Self::BadClaim => "bad_claim",
             Self::Malformed => "malformed",
+            Self::NotBound => "not_bound",
+            Self::BadProof => "bad_proof",
+            Self::BadApiKey => "bad_api_key",
+            Self::Inactive => "inactive",
             Self::Revoked => "revoked",
         }
     }

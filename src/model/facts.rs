@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 
+use super::settings::Secret;
 use super::{CanonicalPath, Moment};
 
 /// What arrived, as every later stage sees it: canonical, bounded, and never changed again.
@@ -19,8 +20,12 @@ pub struct Facts {
     pub host: String,
     /// The one spelling that is matched, judged, billed and forwarded.
     pub path: CanonicalPath,
+    /// That of the host, where the client named one.
+    pub port: Option<u16>,
     /// Raw, without the `?`.
     pub query: Option<String>,
+    /// Tokens that were taken out of the query, each with its parameter: rules, logs and upstreams do not see them.
+    pub query_tokens: Vec<(String, Secret)>,
     /// As received; at most one `Authorization`, no name with an underscore.
     pub headers: HeaderMap,
     /// The body, as far as the route lets rules read it.
@@ -112,7 +117,9 @@ impl Facts {
             method: Method::GET,
             host: String::new(),
             path: CanonicalPath::unknown(),
+            port: None,
             query: None,
+            query_tokens: Vec::new(),
             headers: HeaderMap::new(),
             body: Body::NotRead,
             client_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),

@@ -4,8 +4,11 @@
 //! amounts to ([`Plan`]), why a request may end early ([`Rejection`]), how it ended ([`Outcome`]), what is owed ([`Usage`]).
 
 mod caller;
+pub(crate) mod claim;
 mod decision;
 mod facts;
+mod local_page;
+mod login_fault;
 mod marks;
 mod moment;
 mod outcome;
@@ -20,6 +23,8 @@ mod usage;
 pub use caller::{Absence, Caller, Claims, Identity, TokenFault};
 pub use decision::{Decision, Draw, Effect, Entry, Evaluated, Evaluation, Fault, Hook, LogLevel, Place, Share};
 pub use facts::{Body, ClientCertificate, Facts, Protocol, RequestId};
+pub use local_page::local_page;
+pub use login_fault::LoginFault;
 pub use marks::{Mark, Marks};
 pub use moment::Moment;
 pub use outcome::{Ending, Outcome, OutcomeKind, ResponseFacts};

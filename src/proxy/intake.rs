@@ -5,6 +5,7 @@ use pingora::prelude::Session;
 
 use super::door::{self, Connection};
 use super::{Exchange, framing};
+use crate::identity;
 use crate::model::{CanonicalPath, Ending, Facts, Malformed, Protocol, Rejection, RequestId};
 
 /// Bytes of a request target.
@@ -42,7 +43,9 @@ pub(super) fn read(session: &Session, exchange: &Exchange) -> (Facts, Result<(),
     if let Some(connection) = connection {
         door::describe(connection, request, &exchange.snapshot().config.trusted_proxies, &mut facts);
     }
-    let verdict = match (examine(session, &mut facts), connection) {
+    let verdict = examine(session, &mut facts);
+    identity::take_from_query(&exchange.snapshot().config.identity, &mut facts);
+    let verdict = match (verdict, connection) {
         (Err(malformed), _) => Err(malformed.into()),
         (Ok(()), Some(connection)) => door::direct(connection, &facts, &exchange.gateway().lasting.challenges),
         // Every connection comes through the door.
@@ -65,6 +68,7 @@ fn examine(session: &Session, facts: &mut Facts) -> Result<(), Malformed> {
         return Err(Malformed::Method);
     }
     facts.host = host(&request.headers, request.uri.authority().map(|authority| authority.as_str()))?;
+    facts.port = port(&request.headers, request.uri.authority().map(|authority| authority.as_str()));
     let (path, query) = split_target(target)?;
     facts.path = CanonicalPath::parse(path).map_err(|_| Malformed::Path)?;
     facts.query = query.map(str::to_owned);
@@ -130,6 +134,12 @@ fn host(headers: &HeaderMap, authority: Option<&str>) -> Result<String, Malforme
     Ok(name.to_ascii_lowercase())
 }
 
+/// The port behind a host that was accepted.
+fn port(headers: &HeaderMap, authority: Option<&str>) -> Option<u16> {
+    let text = headers.get(header::HOST).and_then(|field| field.to_str().ok()).or(authority)?;
+    text.rsplit(']').next()?.split_once(':')?.1.parse().ok()
+}
+
 /// Path and query of an origin-form or absolute-form target (RFC 9112 §3.2); pingora has compared the latter's host with `Host`.
 fn split_target(target: &[u8]) -> Result<(&str, Option<&str>), Malformed> {
     let target = std::str::from_utf8(target).map_err(|_| Malformed::Target)?;
@@ -191,6 +201,16 @@ mod tests {
         assert_eq!(host(&headers(&[("host", "a"), ("host", "a")]), None), Err(Malformed::Host));
         assert_eq!(host(&headers(&[("host", "a")]), Some("b")), Err(Malformed::Host));
         assert_eq!(host(&headers(&[]), Some("b")).as_deref(), Ok("b"));
+    }
+
+    #[test]
+    fn ports_are_what_clients_name() {
+        for (field, expected) in
+            [("a", None), ("a:8443", Some(8443)), ("[::1]", None), ("[::1]:80", Some(80)), ("127.0.0.1:443", Some(443))]
+        {
+            assert_eq!(port(&headers(&[("host", field)]), None), expected, "{field}");
+            assert_eq!(port(&headers(&[]), Some(field)), expected, "{field}");
+        }
     }
 
     #[test]

@@ -73,6 +73,18 @@ impl Prepared {
             Err(_) => lists(permissions, permission),
         })
     }
+
+    /// The same for one entity. An array names none, so it stands for the entities that the token is for.
+    pub(super) fn has_permission_at(&self, entity: &str, permission: &str) -> bool {
+        let is_for = |audience: &Dynamic| match audience.as_immutable_string_ref() {
+            Ok(text) => text.as_str() == entity,
+            Err(_) => lists(audience, entity),
+        };
+        self.get("permissions").is_some_and(|permissions| match permissions.as_map_ref() {
+            Ok(entities) => entities.get(entity).is_some_and(|granted| lists(granted, permission)),
+            Err(_) => lists(permissions, permission) && self.get("aud").is_some_and(is_for),
+        })
+    }
 }
 
 fn lists(array: &Dynamic, wanted: &str) -> bool {
@@ -117,6 +129,12 @@ mod tests {
         let by_entity = prepared(json!({ "permissions": { "e-1": ["read"], "e-2": ["write"] } }));
         assert!(by_entity.has_permission("write") && !by_entity.has_permission("e-1"));
         assert!(prepared(json!({ "permissions": ["read"] })).has_permission("read"));
+        assert!(by_entity.has_permission_at("e-1", "read") && !by_entity.has_permission_at("e-1", "write"));
+        assert!(!by_entity.has_permission_at("e-3", "read"));
+        let listed = prepared(json!({ "permissions": ["read"], "aud": ["e-1", "e-2"] }));
+        assert!(listed.has_permission_at("e-2", "read") && !listed.has_permission_at("e-3", "read"));
+        assert!(prepared(json!({ "permissions": ["read"], "aud": "e-1" })).has_permission_at("e-1", "read"));
+        assert!(!prepared(json!({ "permissions": ["read"] })).has_permission_at("e-1", "read"));
         assert!(!prepared(json!({ "roles": "admin" })).has_role("admin"), "a text is not a list of roles");
         assert!(prepared(json!({ "scope": ["a", "b"] })).has_scope("b"));
     }

@@ -172,7 +172,10 @@ pub(super) fn register<'n>(engine: &mut Engine, claims: impl IntoIterator<Item =
         .register_fn("is_empty", |_: &mut Claims| running(|e| e.claims.is_empty()))
         .register_fn("has_role", |_: &mut Claims, role: ImmutableString| running(|e| e.claims.has_role(&role)))
         .register_fn("has_scope", |_: &mut Claims, scope: ImmutableString| running(|e| e.claims.has_scope(&scope)))
-        .register_fn("has_permission", |_: &mut Claims, name: ImmutableString| running(|e| e.claims.has_permission(&name)));
+        .register_fn("has_permission", |_: &mut Claims, name: ImmutableString| running(|e| e.claims.has_permission(&name)))
+        .register_fn("has_permission", |_: &mut Claims, entity: ImmutableString, name: ImmutableString| {
+            running(|e| e.claims.has_permission_at(&entity, &name))
+        });
     engine
         .register_indexer_get(|_: &mut Query, name: ImmutableString| running(|e| text(query(&e.facts, &name))))
         .register_fn("contains", |_: &mut Query, name: ImmutableString| running(|e| query(&e.facts, &name).is_some()))

@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use crate::billing::Ledger;
 use crate::gateway::{AccessLog, Faults, Gateway, Lasting, Settler, Snapshot, clock};
-use crate::identity::KeyRings;
 use crate::identity::revocation::Revocations;
+use crate::identity::{KeyRings, Logins};
 use crate::metrics::Metrics;
 use crate::model::settings::Config;
 use crate::model::{Problem, Severity};
@@ -37,7 +37,8 @@ pub fn assemble_with(config: Config, throttling: Throttling) -> Result<(Gateway,
             ]
         })?),
     };
-    let revocations = Revocations::open(&config.identity).map_err(|error| {
+    let redis = Arc::new(Redis::default());
+    let revocations = Revocations::open(&config.identity, &redis).map_err(|error| {
         vec![
             Problem::error("start::revocations", format!("the revocations cannot be read: {error}"))
                 .hint("who was revoked before a restart would be let in again, so the gateway does not start without them"),
@@ -54,13 +55,14 @@ pub fn assemble_with(config: Config, throttling: Throttling) -> Result<(Gateway,
         metrics,
         keys: Arc::new(KeyRings::new(clock::now)),
         revocations,
+        logins: Logins::new(clock::now),
         throttling,
         ledger,
         pools: Pools::default(),
         challenges: Challenges::default(),
         access_log,
         faults: Faults::default(),
-        redis: Arc::new(Redis::default()),
+        redis,
         spans,
     };
     let (hashes, (compiled, problems)) =

@@ -127,7 +127,8 @@ fn conf(threads: usize, grace_seconds: u64) -> ServerConf {
         graceful_shutdown_timeout_seconds: Some(1),
         // Retries are counted by the upstream's own setting; this is only the last resort.
         max_retries: Tried::MOST,
-        upstream_keepalive_pool_size: 256,
+        // Per thread. As many clients as one thread serves well; with fewer, every further request of a busy gateway would connect anew.
+        upstream_keepalive_pool_size: 1024,
         ..ServerConf::default()
     }
 }

@@ -3,7 +3,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use reqwest::Client;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// oidc-provider with FusionAuth's paths, see `provider/provider.mjs`.
 pub(crate) struct Provider {
@@ -13,10 +13,15 @@ pub(crate) struct Provider {
 
 impl Provider {
     pub(crate) fn start() -> Self {
+        Self::with(&json!({}))
+    }
+
+    /// The options are `options` and `changeable` of `provider.mjs`, such as `redirectUris`.
+    pub(crate) fn with(options: &Value) -> Self {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/provider");
         assert!(folder.join("node_modules/oidc-provider").is_dir(), "the provider is not installed: run `make test`");
         let mut child = Command::new("node")
-            .arg("provider.mjs")
+            .args(["provider.mjs", &options.to_string()])
             .current_dir(folder)
             // It ends when its input does, so also when this test is killed.
             .stdin(Stdio::piped())
@@ -37,7 +42,8 @@ impl Provider {
             .header("content-type", "application/x-www-form-urlencoded")
             .basic_auth(id, Some(secret))
             .body("grant_type=client_credentials");
-        let answer: Value = super::json_of(request.send().await.unwrap()).await;
+        let answer = request.send().await.unwrap().bytes().await.unwrap();
+        let answer: Value = serde_json::from_slice(&answer).unwrap();
         answer["access_token"].as_str().unwrap_or_else(|| panic!("no token: {answer}")).to_owned()
     }
 }

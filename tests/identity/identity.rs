@@ -48,7 +48,7 @@ async fn a18_the_first_place_that_has_a_token_decides() {
         ),
         (vec![(auth.clone(), "Basic dTpw".into()), (cookie.clone(), format!("app.at={good}"))], Ok(true)),
         (vec![(auth.clone(), "Basic dTpw".into())], Err(TokenFault::Missing)),
-        (vec![(auth.clone(), format!("DPoP {good}"))], Err(TokenFault::WrongKind)),
+        (vec![(auth.clone(), format!("DPoP {good}"))], Err(TokenFault::BadProof)),
         (vec![(auth.clone(), format!("Bearer {good}")), (auth.clone(), format!("Bearer {good}"))], Err(TokenFault::Malformed)),
         (vec![(auth.clone(), format!("Bearer {good}, Bearer {good}"))], Err(TokenFault::Malformed)),
         (vec![(cookie.clone(), format!("app.at={good}; app.at={good}"))], Err(TokenFault::Malformed)),

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod claims;
+mod dpop;
 mod identity;
 mod idp;
 mod issuer;

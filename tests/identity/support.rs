@@ -7,8 +7,8 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair,
-    EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RsaEncoding,
-    RsaKeyPair,
+    EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256,
+    RSA_PSS_SHA384, RSA_PSS_SHA512, RsaEncoding, RsaKeyPair,
 };
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -132,6 +132,9 @@ impl Signer {
                 let encoding: &dyn RsaEncoding = match self.algorithm {
                     "RS384" => &RSA_PKCS1_SHA384,
                     "RS512" => &RSA_PKCS1_SHA512,
+                    "PS256" => &RSA_PSS_SHA256,
+                    "PS384" => &RSA_PSS_SHA384,
+                    "PS512" => &RSA_PSS_SHA512,
                     _ => &RSA_PKCS1_SHA256,
                 };
                 let mut signature = vec![0; pair.public_modulus_len()];
@@ -195,6 +198,7 @@ pub(crate) fn issuer(url: &str) -> settings::Issuer {
         tenant: None,
         audiences: vec!["e9fdb985-9173-4e01-9d73-ac2d60d1dc8e".into()],
         hmac_secrets: Vec::new(),
+        introspection: None,
         refresh: Duration::from_secs(3600),
         max_stale: Duration::from_secs(3600),
         cooldown: Duration::from_secs(30),
@@ -212,7 +216,7 @@ pub(crate) fn settings(issuers: Vec<settings::Issuer>) -> settings::Identity {
         forward_claims: vec![(HeaderName::from_static("x-user-id"), "sub".into())],
         account: vec!["org".into(), "sub".into()],
         cache_tokens: 1000,
-        revocation: None,
+        ..settings::Identity::default()
     }
 }
 
@@ -220,6 +224,7 @@ pub(crate) fn settings(issuers: Vec<settings::Issuer>) -> settings::Identity {
 pub(crate) struct Gate {
     pub(crate) identifier: Identifier,
     pub(crate) rings: Arc<KeyRings>,
+    settings: settings::Identity,
     task: JoinHandle<()>,
 }
 
@@ -232,7 +237,14 @@ impl Gate {
         let rings = Arc::new(KeyRings::new(clock));
         rings.follow(&settings.issuers);
         let task = tokio::spawn(Arc::clone(&rings).keep_fresh());
-        Self { identifier: Identifier::new(settings, &rings), rings, task }
+        Self { identifier: Identifier::new(settings, &rings), rings, settings: settings.clone(), task }
+    }
+
+    /// As a gateway does with a changed configuration.
+    pub(crate) fn reload(&mut self, change: impl FnOnce(&mut settings::Identity)) {
+        change(&mut self.settings);
+        self.rings.follow(&self.settings.issuers);
+        self.identifier = Identifier::new(&self.settings, &self.rings);
     }
 
     pub(crate) async fn sees(&self, token: &str) -> Result<Arc<Identity>, Rejection> {

@@ -83,7 +83,7 @@ fn header(field: Field<'_>) -> Option<HeaderName> {
 }
 
 /// Hop-by-hop (RFC 9110 §7.6.1), framing, credentials, and what the gateway itself writes.
-fn is_ours(header: &str) -> bool {
+pub(super) fn is_ours(header: &str) -> bool {
     const OURS: [&str; 17] = [
         "connection",
         "keep-alive",

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use http::{HeaderName, Uri};
 
-use super::{claims, count, name, repeated, revocation, upstreams};
+use super::{claims, count, credentials, login, name, repeated, revocation, upstreams};
 use crate::config::environment::Surroundings;
 use crate::config::field::Field;
 use crate::config::section::Section;
@@ -15,25 +15,13 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// `identity:`; `account` is left empty, because it is a setting of billing.
 pub(super) fn lower(top: &Section<'_>, surroundings: &Surroundings<'_>) -> Identity {
-    let mut identity = Identity {
-        issuers: Vec::new(),
-        clock_skew: Duration::from_secs(30),
-        max_lifetime: 24 * HOUR,
-        token_from: vec![TokenFrom::Authorization],
-        claims: Default::default(),
-        forward_claims: Vec::new(),
-        account: Vec::new(),
-        cache_tokens: 100_000,
-        revocation: None,
-    };
+    let mut identity = Identity::default();
     let Some(field) = top.optional("identity") else { return identity };
     field.section(|section| {
-        for key in ["login", "session"] {
-            section.not_built_yet(key, "the gateway does not log people in, it reads tokens that they bring");
-        }
         if let Some(field) = section.optional("issuers") {
             identity.issuers = issuers(field);
         }
+        identity.login = login::lower(section, &identity.issuers);
         let clock_skew = section.optional("clock_skew").and_then(|field| field.duration(Duration::ZERO..=5 * MINUTE));
         let max_lifetime = section.optional("max_lifetime").and_then(|field| field.duration(MINUTE..=24 * 366 * HOUR));
         let cache_tokens = section.optional("cache_tokens").and_then(|field| field.number(1..=10_000_000));
@@ -47,6 +35,7 @@ pub(super) fn lower(top: &Section<'_>, surroundings: &Surroundings<'_>) -> Ident
         identity.revocation = revocation::lower(section, &identity.issuers, surroundings);
         identity.claims = section.optional("claims").map(claims::declared).unwrap_or_default();
         identity.forward_claims = section.optional("forward_claims").map(claims::forwarded).unwrap_or_default();
+        credentials::lower(section, &mut identity, surroundings);
     });
     identity
 }
@@ -94,7 +83,7 @@ fn issuer<'a>(section: &Section<'a>) -> (Issuer, Words<'a>) {
     let limit = |key, range, default| section.optional(key).and_then(|field| field.duration(range)).unwrap_or(default);
     let lowered = Issuer {
         name: name_word.and_then(name).unwrap_or_else(|| Name::from("")),
-        url: url.and_then(discovery_url).unwrap_or_default(),
+        url: url.and_then(|field| discovery_url(field, FORGERY)).unwrap_or_default(),
         issuer: issuer.map(|word| word.text.to_owned()).unwrap_or_default(),
         tenant: tenant.map(|word| word.text.to_owned()),
         audiences: audiences.unwrap_or_default().into_iter().filter_map(|item| Some(item.word()?.text.to_owned())).collect(),
@@ -105,6 +94,7 @@ fn issuer<'a>(section: &Section<'a>) -> (Issuer, Words<'a>) {
             .into_iter()
             .filter_map(secret)
             .collect(),
+        introspection: None,
         refresh: limit("refresh", Duration::from_secs(1)..=24 * HOUR, 5 * MINUTE),
         max_stale: limit("max_stale", Duration::ZERO..=7 * 24 * HOUR, HOUR),
         cooldown: limit("cooldown", Duration::from_secs(1)..=HOUR, Duration::from_secs(30)),
@@ -113,8 +103,11 @@ fn issuer<'a>(section: &Section<'a>) -> (Issuer, Words<'a>) {
     (lowered, Words { name: name_word, issuer })
 }
 
-/// Without a trailing slash.
-fn discovery_url(field: Field<'_>) -> Option<String> {
+/// What is at stake when keys come without TLS.
+const FORGERY: &str = "the issuer's keys are fetched without TLS from another machine, so who is in between can forge tokens";
+
+/// Without a trailing slash; `danger` is what plain HTTP to another machine means.
+pub(super) fn discovery_url(field: Field<'_>, danger: &str) -> Option<String> {
     let word = field.word()?;
     let hint = "for example https://auth.example.com, or http://localhost:9011/base";
     let Ok(uri) = word.text.parse::<Uri>() else { return word.unusable("a URL", hint) };
@@ -131,8 +124,7 @@ fn discovery_url(field: Field<'_>) -> Option<String> {
         return word.unusable("a URL of an issuer", "without `?` and `#`: the paths of OpenID discovery are appended");
     }
     if scheme == "http" && !is_loopback(host) {
-        let message = "the issuer's keys are fetched without TLS from another machine, so who is in between can forge tokens";
-        word.note(Problem::warning("config::plain-http-issuer", message).label("http, not loopback").hint("use https"));
+        word.note(Problem::warning("config::plain-http-issuer", danger).label("http, not loopback").hint("use https"));
     }
     Some(word.text.trim_end_matches('/').to_owned())
 }
@@ -156,7 +148,7 @@ pub(super) fn secret(field: Field<'_>) -> Option<Secret> {
 
 fn token_from(field: Field<'_>) -> Option<TokenFrom> {
     let word = field.word()?;
-    let form = "header:authorization, header:NAME or cookie:NAME";
+    let form = "header:authorization, header:NAME, cookie:NAME or query:NAME";
     match word.text.split_once(':') {
         Some(("header", name)) => match HeaderName::from_bytes(name.as_bytes()) {
             Ok(name) if name == http::header::AUTHORIZATION => Some(TokenFrom::Authorization),
@@ -165,6 +157,7 @@ fn token_from(field: Field<'_>) -> Option<TokenFrom> {
         },
         // RFC 6265 §4.1.1: a token of RFC 9110, which is what a header name is.
         Some(("cookie", name)) if HeaderName::from_bytes(name.as_bytes()).is_ok() => Some(TokenFrom::Cookie(name.to_owned())),
+        Some(("query", name)) if !name.is_empty() => Some(TokenFrom::Query(name.to_owned())),
         Some(("cookie", _)) => word.unusable("a place where a token may be", "not a cookie name"),
         _ => word.unusable("a place where a token may be", form),
     }

@@ -4,10 +4,12 @@
 mod acme;
 mod billing;
 mod claims;
+mod credentials;
 mod identity;
 mod lifecycle;
 mod limits;
 mod listening;
+mod login;
 mod observing;
 mod redis;
 mod revocation;

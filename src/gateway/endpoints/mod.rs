@@ -1,5 +1,6 @@
 //! What the gateway answers on paths of its own, before any route is looked at.
 
+mod login;
 mod webhook;
 
 use super::{BodySource, Lasting, Snapshot, Trail};
@@ -14,5 +15,6 @@ pub(super) async fn answer<B: BodySource>(
     trail: &mut Trail,
     body: &mut B,
 ) -> Result<(), Ending> {
-    webhook::answer(snapshot, lasting, trail, body).await
+    webhook::answer(snapshot, lasting, trail, body).await?;
+    login::answer(snapshot, lasting, trail).await
 }

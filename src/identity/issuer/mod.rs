@@ -1,6 +1,6 @@
 //! The edge to the issuers: their keys, fetched and kept fresh.
 
-mod fetch;
+pub(super) mod fetch;
 mod ring;
 
 use std::collections::BTreeMap;
@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 
 pub(super) use self::ring::KeyRing;
+use crate::identity::credentials::Proofs;
 use crate::model::settings::Issuer;
 use crate::model::{Moment, Name};
 
@@ -22,6 +23,8 @@ use crate::model::{Moment, Name};
 pub struct KeyRings {
     clock: fn() -> Moment,
     rings: Mutex<BTreeMap<RingId, Arc<KeyRing>>>,
+    /// Which DPoP proofs were used: a reload must not make them good again.
+    proofs: Arc<Proofs>,
     changed: Notify,
 }
 
@@ -67,7 +70,7 @@ pub struct RingStatus {
 impl KeyRings {
     /// No issuers yet. `clock` must be the clock that `Facts::received_at` is read from.
     pub fn new(clock: fn() -> Moment) -> Self {
-        Self { clock, rings: Mutex::default(), changed: Notify::new() }
+        Self { clock, rings: Mutex::default(), proofs: Arc::default(), changed: Notify::new() }
     }
 
     /// Adds rings for new issuers, drops those gone, keeps the others with their keys and gives them their new settings.
@@ -87,6 +90,10 @@ impl KeyRings {
         }
         *rings = followed;
         self.changed.notify_one();
+    }
+
+    pub(super) fn proofs(&self) -> Arc<Proofs> {
+        Arc::clone(&self.proofs)
     }
 
     /// The ring of a configured issuer, added if `follow` has not seen it yet.

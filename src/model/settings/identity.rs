@@ -2,9 +2,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::HeaderName;
+use serde_json::{Map, Value};
 
-use super::{Revocation, Secret};
-use crate::model::Name;
+use super::{Credentials, Introspection, Login, Revocation, Secret};
+use crate::model::{Name, claim};
 
 /// `identity:`
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +28,40 @@ pub struct Identity {
     pub cache_tokens: usize,
     /// What was taken back before it expired.
     pub revocation: Option<Revocation>,
+    /// API keys, bound tokens, and what is told to clients and upstreams.
+    pub credentials: Credentials,
+    /// Logging people in; `None`: the gateway only reads tokens that requests bring.
+    pub login: Option<Login>,
+}
+
+impl Default for Identity {
+    /// What an empty section means.
+    fn default() -> Self {
+        Self {
+            issuers: Vec::new(),
+            clock_skew: Duration::from_secs(30),
+            max_lifetime: Duration::from_secs(24 * 3600),
+            token_from: vec![TokenFrom::Authorization],
+            claims: BTreeMap::new(),
+            forward_claims: Vec::new(),
+            account: Vec::new(),
+            cache_tokens: 100_000,
+            credentials: Credentials::default(),
+            login: None,
+            revocation: None,
+        }
+    }
+}
+
+impl Identity {
+    /// The first declared claim that is not as it was declared.
+    pub fn unmet_claim(&self, claims: &Map<String, Value>) -> Option<&str> {
+        let is_met = |name: &str, expected: &ClaimType| match claim::find(claims, name) {
+            None | Some(Value::Null) => !expected.required,
+            Some(value) => expected.admits(value),
+        };
+        self.claims.iter().find(|(name, expected)| !is_met(name, expected)).map(|(name, _)| name.as_str())
+    }
 }
 
 /// One entry of `identity.issuers`.
@@ -44,6 +79,8 @@ pub struct Issuer {
     pub audiences: Vec<String>,
     /// HMAC keys for HS256/384/512; without one such tokens are refused.
     pub hmac_secrets: Vec<Secret>,
+    /// Whom to ask about tokens that cannot be verified here; `None`: they are refused.
+    pub introspection: Option<Introspection>,
     /// How often the key set is fetched again.
     pub refresh: Duration,
     /// How long keys are used although fetching fails.
@@ -63,6 +100,8 @@ pub enum TokenFrom {
     Header(HeaderName),
     /// A cookie.
     Cookie(String),
+    /// A parameter of the query, which nobody else gets to see.
+    Query(String),
 }
 
 /// What a declared claim must look like.
@@ -74,6 +113,27 @@ pub struct ClaimType {
     pub one_of: Vec<String>,
     /// A token without it is refused.
     pub required: bool,
+}
+
+impl ClaimType {
+    fn admits(&self, value: &Value) -> bool {
+        let has_kind = match self.kind {
+            ClaimKind::String => value.is_string(),
+            ClaimKind::Int => value.is_i64(),
+            ClaimKind::Float => value.is_number(),
+            ClaimKind::Bool => value.is_boolean(),
+            ClaimKind::Strings => value.as_array().is_some_and(|items| items.iter().all(Value::is_string)),
+            ClaimKind::Object => value.is_object(),
+            ClaimKind::Any => true,
+        };
+        let allowed = |value: &Value| self.one_of.iter().any(|one| claim::scalar(value).is_some_and(|text| text == *one));
+        let has_value = match value {
+            _ if self.one_of.is_empty() => true,
+            Value::Array(items) => items.iter().all(allowed),
+            value => allowed(value),
+        };
+        has_kind && has_value
+    }
 }
 
 /// JSON types of claims.

@@ -3,10 +3,12 @@
 //! `config` lowers the YAML text into these values; every other folder reads only its own section.
 
 mod accounting;
+mod credentials;
 mod identity;
 mod lifecycle;
 mod limits;
 mod listeners;
+mod login;
 mod observing;
 mod redis;
 mod revocation;
@@ -22,12 +24,14 @@ use ipnet::IpNet;
 
 pub use self::redis::Redis;
 pub use accounting::{Billing, Meter, OnFull, Throttling};
+pub use credentials::{ApiKey, ApiKeys, Credentials, Dpop, Inquiry, Introspection, ResourceMetadata, UpstreamToken};
 pub use identity::{ClaimKind, ClaimType, Identity, Issuer, TokenFrom};
 pub use lifecycle::Lifecycle;
 pub use limits::{Limits, RequestsPerIp};
 pub use listeners::{Acme, AcmeChallenge, Certificate, ClientCertificates, Listener, Protocols, ProxyProtocol, Tls, TlsVersion};
+pub use login::{Callback, Login, SameSite, SessionStore, Sessions};
 pub use observing::{AccessLog, LogOutput, Tracing};
-pub use revocation::{Revocation, WebhookSignature, Webhooks};
+pub use revocation::{EventLog, OnStale, Revocation, WebhookSignature, Webhooks};
 pub use routes::{
     Auth, Coding, Compression, Cors, CorsOrigin, CorsOrigins, ErrorPages, FixedAnswer, Gate, HeaderEdits, Maintenance, Mirror,
     Redirect, Rewrite, Route, RouteDefault, SecurityHeaders, Target,

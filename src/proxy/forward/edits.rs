@@ -1,37 +1,47 @@
+use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
-use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::http::ResponseHeader;
 use pingora::prelude::Result;
 
 use crate::model::Plan;
 use crate::model::settings::HeaderEdits;
 
-/// The header fields of a message, whichever way it goes: pingora's two types have the same methods and nothing in common.
+/// The header fields of a message: a request's are edited as they are, an answer's through pingora, which keeps its capitals.
 pub(super) trait Fields {
     fn remove(&mut self, name: &HeaderName);
     fn set(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<()>;
     fn add(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<()>;
 }
 
-macro_rules! fields {
-    ($message:ty) => {
-        impl Fields for $message {
-            fn remove(&mut self, name: &HeaderName) {
-                self.remove_header(name);
-            }
+impl Fields for HeaderMap {
+    fn remove(&mut self, name: &HeaderName) {
+        self.remove(name);
+    }
 
-            fn set(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<()> {
-                self.insert_header(name.clone(), value)
-            }
+    fn set(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<()> {
+        self.insert(name, value.clone());
+        Ok(())
+    }
 
-            fn add(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<()> {
-                self.append_header(name.clone(), value).map(|_| ())
-            }
-        }
-    };
+    fn add(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<()> {
+        self.append(name, value.clone());
+        Ok(())
+    }
 }
 
-fields!(RequestHeader);
-fields!(ResponseHeader);
+impl Fields for ResponseHeader {
+    fn remove(&mut self, name: &HeaderName) {
+        self.remove_header(name);
+    }
+
+    fn set(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<()> {
+        self.insert_header(name.clone(), value)
+    }
+
+    fn add(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<()> {
+        self.append_header(name.clone(), value).map(|_| ())
+    }
+}
 
 /// What a route changes.
 pub(super) fn apply(edits: &HeaderEdits, message: &mut impl Fields) -> Result<()> {

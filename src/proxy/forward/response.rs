@@ -4,7 +4,7 @@ use pingora::http::ResponseHeader;
 use pingora::prelude::Result;
 
 use super::edits::{self, apply_plan};
-use super::{REQUEST_ID, end};
+use super::{end, secrets};
 use crate::gateway::{Trail, clock};
 use crate::model::settings::SecurityHeaders;
 use crate::model::{Facts, Hook, ResponseFacts};
@@ -25,6 +25,9 @@ pub(in crate::proxy) fn shape_response(response: &mut ResponseHeader, exchange: 
         exchange.attempts.took = Some(took);
     }
     let snapshot = exchange.snapshot().clone();
+    if let Some(party) = snapshot.login() {
+        secrets::defend(party.sessions(), response)?;
+    }
     let Some(trail) = exchange.trail() else { return Ok(()) };
     let facts = trail.facts();
     let mut headers = HeaderMap::new();
@@ -48,7 +51,8 @@ pub(in crate::proxy) fn shape_response(response: &mut ResponseHeader, exchange: 
         }
     }
     finish(exchange, &facts, response)?;
-    response.insert_header(REQUEST_ID, facts.id.as_str())?;
+    // A literal name is not copied, a `HeaderName` is.
+    response.insert_header("x-request-id", facts.id.as_str())?;
     for cookie in exchange.trail().map(Trail::cookies).unwrap_or_default() {
         response.append_header(SET_COOKIE, cookie)?;
     }

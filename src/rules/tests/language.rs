@@ -178,6 +178,8 @@ fn claims_show_what_the_token_says() {
         (r#"claims.has_role("other")"#, "false"),
         (r#"claims.has_scope("b")"#, "true"),
         (r#"claims.has_permission("read")"#, "true"),
+        (r#"claims.has_permission("e-1", "read")"#, "true"),
+        (r#"claims.has_permission("e-2", "read")"#, "false"),
         ("plan_of(claims)", "pro"),
         ("[1].map(|x| claims.plan)[0]", "pro"),
         ("let plans = #{ pro: #{ limit: 600 } }; plans[claims.plan].limit", "600"),

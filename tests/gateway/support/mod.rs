@@ -8,6 +8,7 @@ mod gateway;
 mod h2_client;
 mod h2_server;
 mod kept;
+mod login;
 #[path = "../../ports/mod.rs"]
 mod ports;
 mod redis;
@@ -23,6 +24,7 @@ pub use gateway::{Gateway, Setup, mint};
 pub use h2_client::h2_ask;
 pub use h2_server::{H2Answer, H2Server};
 pub use kept::Kept;
+pub use login::{Browser, CALLBACK, CLIENT_SECRET, Provider, as_json, hs256, login_setup, login_setup_with, short_lived};
 pub(crate) use ports::free_port;
 pub use redis::RedisServer;
 pub use tls_server::{acceptor, demand, tls_server};

@@ -1,0 +1,13 @@
+//! What a caller may show beside a plain access token, and what it is told when it shows nothing good.
+
+mod api_keys;
+mod binding;
+mod challenge;
+mod dpop;
+mod proofs;
+
+pub(super) use api_keys::KeyRing as ApiKeyRing;
+pub(super) use binding::{Binding, Scheme};
+pub use challenge::challenge;
+pub(super) use dpop::Proof;
+pub(super) use proofs::{FirstUse, Proofs};
