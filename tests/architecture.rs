@@ -50,7 +50,10 @@ const HOMES: [(&str, &[&str]); 21] = [
     ("prometheus", &["metrics/"]),
     ("rusqlite", &["billing/", "identity/revocation/sqlite"]),
     ("redis", &["redis/"]),
-    ("reqwest", &["identity/issuer", "identity/login/provider", "acme/", "demo/", "cli/", "telemetry/"]),
+    (
+        "reqwest",
+        &["identity/issuer", "identity/webhook/event_log", "identity/login/provider", "acme/", "demo/", "cli/", "telemetry/"],
+    ),
     ("opentelemetry", &["telemetry/"]),
     ("opentelemetry_sdk", &["telemetry/"]),
     ("opentelemetry_otlp", &["telemetry/"]),

@@ -4,6 +4,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
+use serde_json::Value;
 use subtle::ConstantTimeEq;
 
 use crate::identity::issuer::KeyRing;

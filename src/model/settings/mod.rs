@@ -31,7 +31,7 @@ pub use limits::{Limits, RequestsPerIp};
 pub use listeners::{Acme, AcmeChallenge, Certificate, ClientCertificates, Listener, Protocols, ProxyProtocol, Tls, TlsVersion};
 pub use login::{Callback, Login, SameSite, SessionStore, Sessions};
 pub use observing::{AccessLog, LogOutput, Tracing};
-pub use revocation::{Revocation, WebhookSignature, Webhooks};
+pub use revocation::{EventLog, OnStale, Revocation, WebhookSignature, Webhooks};
 pub use routes::{
     Auth, Coding, Compression, Cors, CorsOrigin, CorsOrigins, ErrorPages, FixedAnswer, Gate, HeaderEdits, Maintenance, Mirror,
     Redirect, Rewrite, Route, RouteDefault, SecurityHeaders, Target,
