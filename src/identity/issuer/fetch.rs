@@ -121,7 +121,7 @@ async fn document(client: &Client, url: Url, limit: Duration) -> Result<Vec<u8>,
 }
 
 /// An error with its causes: reqwest's own text says only that sending failed.
-fn whole(error: &dyn Error) -> String {
+pub(in crate::identity) fn whole(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
