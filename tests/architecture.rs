@@ -67,6 +67,7 @@ const EDGES: [&str; 13] = [
     "acme/",
     "identity/issuer",
     "identity/identifier",
+    "identity/hosted",
     "identity/login/party",
     "identity/login/provider",
     "identity/session/refreshes",

@@ -1,6 +1,8 @@
 //! What the gateway answers on paths of its own, before any route is looked at.
 
+mod hosted;
 mod login;
+mod logout;
 mod metadata;
 
 use super::{BodySource, Lasting, Snapshot, Trail};
@@ -16,5 +18,7 @@ pub(super) async fn answer<B: BodySource>(
     _body: &mut B,
 ) -> Result<(), Ending> {
     metadata::answer(snapshot, trail)?;
-    login::answer(snapshot, lasting, trail).await
+    login::answer(snapshot, lasting, trail).await?;
+    logout::answer(snapshot, lasting, trail).await?;
+    hosted::answer(snapshot, lasting, trail).await
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use http::HeaderName;
 use serde_json::{Map, Value};
 
-use super::{Credentials, Introspection, Login, Secret};
+use super::{Credentials, HostedBackend, Introspection, Login, Logout, Secret};
 use crate::model::{Name, claim};
 
 /// `identity:`
@@ -30,6 +30,10 @@ pub struct Identity {
     pub credentials: Credentials,
     /// Logging people in; `None`: the gateway only reads tokens that requests bring.
     pub login: Option<Login>,
+    /// How they log out again.
+    pub logout: Logout,
+    /// For FusionAuth's browser SDKs; `None`: not here.
+    pub hosted: Option<HostedBackend>,
 }
 
 impl Default for Identity {
@@ -46,6 +50,8 @@ impl Default for Identity {
             cache_tokens: 100_000,
             credentials: Credentials::default(),
             login: None,
+            logout: Logout::default(),
+            hosted: None,
         }
     }
 }
