@@ -94,7 +94,7 @@ fn callback(field: Field<'_>) -> Option<Callback> {
     let word = field.word()?;
     let url = address(word)?.trim_end_matches('/');
     let uri: Uri = url.parse().ok()?;
-    if uri.path().trim_end_matches('/') != "" || url.contains('?') {
+    if !uri.path().trim_end_matches('/').is_empty() || url.contains('?') {
         return word.unusable("the address of a host", "without a path: FusionAuth's SDKs call /app/… there");
     }
     let host = uri.authority()?.host().to_ascii_lowercase();
