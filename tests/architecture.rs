@@ -70,6 +70,7 @@ const EDGES: [&str; 17] = [
     "acme/",
     "identity/issuer",
     "identity/identifier",
+    "identity/hosted",
     "identity/login/party",
     "identity/login/provider",
     "identity/session/refreshes",

@@ -2,12 +2,12 @@ use std::time::Duration;
 
 use http::{HeaderName, Uri};
 
-use super::{claims, count, credentials, login, name, repeated, revocation, upstreams};
+use super::{claims, count, credentials, hosted, login, logout, name, repeated, revocation, upstreams};
 use crate::config::environment::Surroundings;
 use crate::config::field::Field;
 use crate::config::section::Section;
 use crate::config::word::Word;
-use crate::model::settings::{Identity, Issuer, Secret, TokenFrom};
+use crate::model::settings::{HostedBackend, Identity, Issuer, Secret, TokenFrom};
 use crate::model::{Name, Problem};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -22,6 +22,8 @@ pub(super) fn lower(top: &Section<'_>, surroundings: &Surroundings<'_>) -> Ident
             identity.issuers = issuers(field);
         }
         identity.login = login::lower(section, &identity.issuers);
+        identity.logout = logout::lower(section, identity.login.as_ref());
+        identity.hosted = hosted::lower(section, &identity.issuers);
         let clock_skew = section.optional("clock_skew").and_then(|field| field.duration(Duration::ZERO..=5 * MINUTE));
         let max_lifetime = section.optional("max_lifetime").and_then(|field| field.duration(MINUTE..=24 * 366 * HOUR));
         let cache_tokens = section.optional("cache_tokens").and_then(|field| field.number(1..=10_000_000));
@@ -33,6 +35,10 @@ pub(super) fn lower(top: &Section<'_>, surroundings: &Surroundings<'_>) -> Ident
             identity.token_from = places.into_iter().filter_map(token_from).collect();
         }
         identity.revocation = revocation::lower(section, &identity.issuers, surroundings);
+        let of_the_sdks = TokenFrom::Cookie(HostedBackend::COOKIES[0].to_owned());
+        if identity.hosted.is_some() && !identity.token_from.contains(&of_the_sdks) {
+            identity.token_from.push(of_the_sdks);
+        }
         identity.claims = section.optional("claims").map(claims::declared).unwrap_or_default();
         identity.forward_claims = section.optional("forward_claims").map(claims::forwarded).unwrap_or_default();
         credentials::lower(section, &mut identity, surroundings);
