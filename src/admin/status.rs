@@ -49,6 +49,14 @@ pub(super) fn status(gateway: &Gateway) -> Vec<u8> {
             "mode": format!("{:?}", card.mode).to_lowercase(),
             "hooks": card.hooks.iter().map(|hook| hook.name()).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
+        "revocations": lasting.revocations.status().map(|status| json!({
+            "entries": status.entries,
+            "last": status.last.map(|(source, at)| json!({
+                "source": source.label(),
+                "at": instant(Moment::new(at, std::time::Duration::ZERO)),
+            })),
+            "file_error": status.file_error,
+        })),
         "redis": lasting.redis.is_configured().then(|| {
             let redis = lasting.redis.status();
             json!({ "server": redis.server, "state": redis.state.label(), "last_error": redis.last_error })

@@ -1,13 +1,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use http::{HeaderName, HeaderValue};
+
 use super::permit::UpstreamEntry;
 use super::route::Detours;
 use super::{Doors, Lasting, clock};
+use crate::identity::webhook::Webhooks;
 use crate::identity::{Identifier, RelyingParty};
 use crate::metrics::{MeterHandles, RouteHandles, RuleHandles};
 use crate::model::settings::{Auth, Config, Route, RouteDefault};
-use crate::model::{Absence, Caller, Facts, Hook, Moment, Name, Problem, Rejection, Severity, TokenFault};
+use crate::model::{Absence, Caller, Facts, Hook, Identity, Moment, Name, Problem, Rejection, Severity, TokenFault};
 use crate::rules::{RuleBook, RuleSet, Vocabulary};
 use crate::traffic::Router;
 
@@ -29,6 +32,8 @@ pub struct Snapshot {
     pub unrouted: RouteHandles,
     identification: Identification,
     login: Option<Arc<RelyingParty>>,
+    /// What FusionAuth tells.
+    pub webhooks: Option<Webhooks>,
     router: Router,
     routes: Vec<Arc<RouteEntry>>,
     upstreams: HashMap<Name, Arc<UpstreamEntry>>,
@@ -100,14 +105,17 @@ impl Snapshot {
             }
             (None, _) => {
                 lasting.keys.follow(&config.identity.issuers);
-                Identification::Tokens(Arc::new(Identifier::new(&config.identity, &lasting.keys)))
+                let identifier = Identifier::new(&config.identity, &lasting.keys).unless(lasting.revocations.set());
+                Identification::Tokens(Arc::new(identifier))
             }
         };
+        lasting.revocations.follow(&config.identity);
+        let webhooks = Webhooks::new(&config.identity, &lasting.keys);
+        lasting.redis.follow(config.redis.as_ref());
         let login = match before {
             Some(before) if before.config.identity == config.identity => before.login.clone(),
             _ => RelyingParty::new(&config.identity, &lasting.keys).map(Arc::new),
         };
-        lasting.redis.follow(config.redis.as_ref());
         lasting.pools.follow(&config.upstreams, clock::steady());
         lasting.throttling.set_max_keys(config.throttling.max_keys);
 
@@ -137,6 +145,7 @@ impl Snapshot {
             unrouted: metrics.route(&Name::from("")),
             identification,
             login,
+            webhooks,
             router: Router::new(&config.routes),
             routes,
             upstreams,
@@ -162,6 +171,19 @@ impl Snapshot {
                 Err(Rejection::Unauthenticated(TokenFault::Missing))
             }
             Identification::Given(caller) => Ok(caller.clone()),
+        }
+    }
+
+    /// The header by which the gateway vouches for a caller, on routes whose upstreams want it.
+    pub fn upstream_token(
+        &self,
+        route: Option<&Arc<RouteEntry>>,
+        caller: &Identity,
+        now: Moment,
+    ) -> Option<(HeaderName, HeaderValue)> {
+        match &self.identification {
+            Identification::Tokens(identifier) if route?.route.upstream_token => identifier.upstream_token(caller, now),
+            _ => None,
         }
     }
 

@@ -1,16 +1,19 @@
 use std::sync::Arc;
 
+use http::{HeaderName, HeaderValue};
+
 use super::carried::{self, Credential};
 use super::claims::{self, CHECKS};
-use super::credentials::{ApiKeyRing, Binding, FirstUse, Proof, Proofs, Scheme};
+use super::credentials::{self, ApiKeyRing, Binding, FirstUse, Proof, Proofs, Scheme, Signing};
 use super::examination::{Examination, Finding, Verdict};
 use super::forward;
 use super::issuer::{KeyRing, KeyRings};
 use super::keys::Key;
+use super::revocation::{self, Revoked, Standing};
 use super::seen::{Entry, Seen, Voucher};
 use super::token::Token;
 use super::verify::{Algorithm, VerificationKey};
-use crate::model::settings::{self, Auth};
+use crate::model::settings::{self, Auth, FixedAnswer};
 use crate::model::{Absence, Caller, Claims, Facts, Identity, Moment, Name, Rejection, TokenFault};
 
 /// Says who is calling. One per configuration: its policy never changes, and it remembers the tokens that it verified.
@@ -21,6 +24,11 @@ pub struct Identifier {
     seen: Seen,
     api_keys: ApiKeyRing,
     proofs: Arc<Proofs>,
+    /// Signs for upstreams.
+    signing: Option<Signing>,
+    /// Documents that everybody may read, by path.
+    published: Vec<(String, Arc<FixedAnswer>)>,
+    revoked: Arc<Revoked>,
 }
 
 /// Where the keys of one configured issuer come from.
@@ -61,13 +69,24 @@ impl Identifier {
     pub fn new(settings: &settings::Identity, keys: &KeyRings) -> Self {
         let issuers =
             settings.issuers.iter().map(|issuer| Issuer { ring: keys.ring(issuer), secrets: secrets(issuer) }).collect();
+        let signing = settings.credentials.upstream_token.as_ref();
+        let signing = signing.and_then(|token| Signing::of(token, || keys.generated_key()));
         Self {
             issuers,
+            published: credentials::documents(settings, signing.as_ref()),
+            signing,
             seen: Seen::new(settings.cache_tokens),
             api_keys: ApiKeyRing::of(settings),
             proofs: keys.proofs(),
             policy: settings.clone(),
+            revoked: Arc::default(),
         }
+    }
+
+    /// Refuses what is in the set, too.
+    #[must_use]
+    pub fn unless(self, revoked: &Arc<Revoked>) -> Self {
+        Self { revoked: Arc::clone(revoked), ..self }
     }
 
     /// Who sent this request, as far as the route wants to know.
@@ -149,6 +168,16 @@ impl Identifier {
         Finding { subject: "binding", fault, text: text.into() }
     }
 
+    /// What everybody may read at this path.
+    pub fn published(&self, path: &str) -> Option<&Arc<FixedAnswer>> {
+        self.published.iter().find(|(published, _)| published == path).map(|(_, document)| document)
+    }
+
+    /// The header by which the gateway itself vouches for a caller, if upstreams get one.
+    pub fn upstream_token(&self, identity: &Identity, now: Moment) -> Option<(HeaderName, HeaderValue)> {
+        self.signing.as_ref()?.header(identity, now)
+    }
+
     /// Verified tokens that are remembered now.
     pub fn cached_tokens(&self) -> usize {
         self.seen.len()
@@ -184,6 +213,15 @@ impl Identifier {
 
     /// Every way of a token to an identity passes here.
     async fn vouch(&self, text: &str, scheme: Scheme, now: Moment) -> Result<Arc<Entry>, Refused> {
+        let entry = self.verify(text, scheme, now).await?;
+        match self.revoked.judge(|| entry.identity.claims.marks(revocation::marks)) {
+            Standing::Clear => Ok(entry),
+            Standing::Revoked => Err(TokenFault::Revoked.into()),
+            Standing::Unknown => Err(Refused::WithoutKeys),
+        }
+    }
+
+    async fn verify(&self, text: &str, scheme: Scheme, now: Moment) -> Result<Arc<Entry>, Refused> {
         let dpop = self.policy.credentials.dpop;
         if let Some(entry) = self.seen.recall(text, now) {
             entry.binding.admits(scheme, dpop)?;

@@ -1,10 +1,10 @@
 use std::any::Any;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
-use super::Name;
+use super::{Marks, Name};
 
 /// Who is calling, as far as the route wanted to know.
 #[derive(Clone, Debug)]
@@ -61,12 +61,14 @@ pub struct Identity {
 pub struct Claims {
     values: Map<String, Value>,
     prepared: OnceLock<Arc<dyn Any + Send + Sync>>,
+    reissued: Mutex<Option<(u64, HeaderValue)>>,
+    marks: OnceLock<Marks>,
 }
 
 impl Claims {
     /// Takes the verified payload.
     pub fn new(values: Map<String, Value>) -> Self {
-        Self { values, prepared: OnceLock::new() }
+        Self { values, prepared: OnceLock::new(), reissued: Mutex::new(None), marks: OnceLock::new() }
     }
 
     /// All claims by name.
@@ -84,9 +86,24 @@ impl Claims {
         self.values.get(name)?.as_str()
     }
 
+    /// By what the token can be revoked, made once per token.
+    pub fn marks(&self, make: impl FnOnce(&Map<String, Value>) -> Marks) -> &Marks {
+        self.marks.get_or_init(|| make(&self.values))
+    }
+
     /// What the rules make of these claims, made once per token: `model` cannot name their type, hence `Any`.
     pub fn prepared(&self, make: impl FnOnce(&Map<String, Value>) -> Arc<dyn Any + Send + Sync>) -> &Arc<dyn Any + Send + Sync> {
         self.prepared.get_or_init(|| make(&self.values))
+    }
+
+    /// The token for upstreams that was made of these claims, with the unix seconds until which it is sent: made again at `now` if that
+    /// is over. The lock is this token's own, and held while a new one is signed, so that its requests do not sign it twice.
+    pub fn reissued(&self, now: u64, make: impl FnOnce() -> Option<(u64, HeaderValue)>) -> Option<HeaderValue> {
+        let mut last = self.reissued.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.as_ref().is_none_or(|(until, _)| now >= *until) {
+            *last = make();
+        }
+        last.as_ref().map(|(_, token)| token.clone())
     }
 }
 
@@ -125,11 +142,13 @@ pub enum TokenFault {
     BadApiKey,
     /// Its issuer was asked and does not vouch for it.
     Inactive,
+    /// It was good, and was taken back.
+    Revoked,
 }
 
 impl TokenFault {
     /// Every fault, for series that exist from the first scrape.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Missing,
         Self::Expired,
         Self::NotYetValid,
@@ -146,6 +165,7 @@ impl TokenFault {
         Self::BadProof,
         Self::BadApiKey,
         Self::Inactive,
+        Self::Revoked,
     ];
 
     /// The `result` label of `tollgate_auth_tokens_total`, and the `auth` word of the access log.
@@ -167,6 +187,7 @@ impl TokenFault {
             Self::BadProof => "bad_proof",
             Self::BadApiKey => "bad_api_key",
             Self::Inactive => "inactive",
+            Self::Revoked => "revoked",
         }
     }
 }

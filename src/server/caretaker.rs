@@ -40,6 +40,7 @@ impl BackgroundService for Caretaker {
         supervisor::ready(self.state());
         tokio::select! {
             () = Arc::clone(&lasting.keys).keep_fresh() => {}
+            () = lasting.revocations.keep_tidy(clock::now) => {}
             () = lasting.redis.keep_connected() => {}
             () = keep_resolved(&lasting.pools, clock::steady) => {}
             () = keep_probed(&lasting.pools) => {}

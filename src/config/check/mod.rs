@@ -12,6 +12,7 @@ mod listening;
 mod login;
 mod observing;
 mod redis;
+mod revocation;
 mod routes;
 mod rules;
 mod tls;

@@ -1,6 +1,8 @@
 //! What the gateway answers on paths of its own, before any route is looked at.
 
 mod login;
+mod metadata;
+mod webhook;
 
 use super::{BodySource, Lasting, Snapshot, Trail};
 use crate::model::Ending;
@@ -12,7 +14,9 @@ pub(super) async fn answer<B: BodySource>(
     snapshot: &Snapshot,
     lasting: &Lasting,
     trail: &mut Trail,
-    _body: &mut B,
+    body: &mut B,
 ) -> Result<(), Ending> {
+    metadata::answer(snapshot, trail)?;
+    webhook::answer(snapshot, lasting, trail, body).await?;
     login::answer(snapshot, lasting, trail).await
 }

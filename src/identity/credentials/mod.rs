@@ -5,9 +5,13 @@ mod binding;
 mod challenge;
 mod dpop;
 mod proofs;
+mod published;
+mod signing;
 
 pub(super) use api_keys::KeyRing as ApiKeyRing;
 pub(super) use binding::{Binding, Scheme};
 pub use challenge::challenge;
 pub(super) use dpop::Proof;
 pub(super) use proofs::{FirstUse, Proofs};
+pub(super) use published::documents;
+pub(super) use signing::{Signing, SigningKey};

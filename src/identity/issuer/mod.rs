@@ -4,7 +4,7 @@ pub(super) mod fetch;
 mod ring;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 
 pub(super) use self::ring::KeyRing;
-use crate::identity::credentials::Proofs;
+use crate::identity::credentials::{Proofs, SigningKey};
 use crate::model::settings::Issuer;
 use crate::model::{Moment, Name};
 
@@ -25,6 +25,8 @@ pub struct KeyRings {
     rings: Mutex<BTreeMap<RingId, Arc<KeyRing>>>,
     /// Which DPoP proofs were used: a reload must not make them good again.
     proofs: Arc<Proofs>,
+    /// What signs for upstreams if no key is configured.
+    generated: OnceLock<Option<Arc<SigningKey>>>,
     changed: Notify,
 }
 
@@ -70,7 +72,7 @@ pub struct RingStatus {
 impl KeyRings {
     /// No issuers yet. `clock` must be the clock that `Facts::received_at` is read from.
     pub fn new(clock: fn() -> Moment) -> Self {
-        Self { clock, rings: Mutex::default(), proofs: Arc::default(), changed: Notify::new() }
+        Self { clock, rings: Mutex::default(), proofs: Arc::default(), generated: OnceLock::new(), changed: Notify::new() }
     }
 
     /// Adds rings for new issuers, drops those gone, keeps the others with their keys and gives them their new settings.
@@ -94,6 +96,11 @@ impl KeyRings {
 
     pub(super) fn proofs(&self) -> Arc<Proofs> {
         Arc::clone(&self.proofs)
+    }
+
+    /// A private key that lives as long as the process.
+    pub(super) fn generated_key(&self) -> Option<Arc<SigningKey>> {
+        self.generated.get_or_init(|| SigningKey::generate().map(Arc::new)).clone()
     }
 
     /// The ring of a configured issuer, added if `follow` has not seen it yet.

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 use subtle::ConstantTimeEq;
 
+use crate::identity::claims::text;
 use crate::identity::token::Token;
 use crate::identity::verify::Algorithm;
 use crate::model::Moment;
@@ -30,10 +31,10 @@ pub(super) struct Expected<'a> {
 impl Expected<'_> {
     /// The `sub`, if everything but the signature is right; the error is for operators.
     pub(super) fn subject(&self, token: &Token<'_>, now: Moment) -> Result<String, &'static str> {
-        if text(token, "iss") != Some(self.issuer) {
+        if text(&token.claims, "iss") != Some(self.issuer) {
             return Err("`iss` is not the issuer");
         }
-        if self.tenant.is_some() && token.claims.contains_key("tid") && text(token, "tid") != self.tenant {
+        if self.tenant.is_some() && token.claims.contains_key("tid") && text(&token.claims, "tid") != self.tenant {
             return Err("`tid` is another tenant");
         }
         self.audience(token)?;
@@ -49,7 +50,7 @@ impl Expected<'_> {
         if time(token, "nbf")?.is_some_and(|from| from > now.saturating_add(skew)) {
             return Err("`nbf` is in the future");
         }
-        if !is_same(text(token, "nonce").ok_or("there is no `nonce`")?, self.nonce) {
+        if !is_same(text(&token.claims, "nonce").ok_or("there is no `nonce`")?, self.nonce) {
             return Err("`nonce` is another one");
         }
         if let Some(max_age) = self.max_age {
@@ -65,7 +66,7 @@ impl Expected<'_> {
                 Some(_) => return Err("`at_hash` or `c_hash` is not that of what came with it"),
             }
         }
-        match text(token, "sub") {
+        match text(&token.claims, "sub") {
             Some(subject) if !subject.is_empty() => Ok(subject.to_owned()),
             _ => Err("there is no `sub`"),
         }
@@ -101,10 +102,6 @@ fn half_hash(algorithm: Algorithm, text: &str) -> String {
     let digest = digest::digest(hash, text.as_bytes());
     let bytes = digest.as_ref();
     URL_SAFE_NO_PAD.encode(bytes.get(..bytes.len() / 2).unwrap_or_default())
-}
-
-fn text<'t>(token: &'t Token<'_>, claim: &str) -> Option<&'t str> {
-    token.claims.get(claim)?.as_str()
 }
 
 fn time(token: &Token<'_>, claim: &str) -> Result<Option<u64>, &'static str> {

@@ -11,6 +11,7 @@ mod listeners;
 mod login;
 mod observing;
 mod redis;
+mod revocation;
 mod routes;
 mod rules;
 mod upstreams;
@@ -30,6 +31,7 @@ pub use limits::{Limits, RequestsPerIp};
 pub use listeners::{Acme, AcmeChallenge, Certificate, ClientCertificates, Listener, Protocols, ProxyProtocol, Tls, TlsVersion};
 pub use login::{Callback, Login, SameSite, SessionStore, Sessions};
 pub use observing::{AccessLog, LogOutput, Tracing};
+pub use revocation::{Revocation, WebhookSignature, Webhooks};
 pub use routes::{
     Auth, Coding, Compression, Cors, CorsOrigin, CorsOrigins, ErrorPages, FixedAnswer, Gate, HeaderEdits, Maintenance, Mirror,
     Redirect, Rewrite, Route, RouteDefault, SecurityHeaders, Target,

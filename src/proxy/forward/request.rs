@@ -57,7 +57,7 @@ pub(in crate::proxy) fn shape_request(session: &Session, request: &mut RequestHe
         }
     }
     let policy = &exchange.snapshot().config.identity;
-    for name in identity::withheld(policy) {
+    for name in policy.withheld() {
         fields.remove(name);
     }
     if let Some(proof) = trail.route().and_then(|route| identity::withheld_proof(policy, route.route.auth)) {
@@ -86,6 +86,9 @@ pub(in crate::proxy) fn shape_request(session: &Session, request: &mut RequestHe
     if let Some(identity) = identity {
         for (name, value) in &identity.forwarded {
             fields.insert(name, value.clone());
+        }
+        if let Some((name, value)) = exchange.snapshot().upstream_token(trail.route(), identity, facts.received_at) {
+            fields.insert(name, value);
         }
     }
     apply_plan(permit.plan(), fields)?;

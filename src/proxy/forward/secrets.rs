@@ -6,17 +6,17 @@ use pingora::prelude::Result;
 use crate::identity::Sessions;
 
 /// What the gateway keeps in browsers is none of an upstream's business. Other cookies arrive byte for byte.
-pub(super) fn keep_back(sessions: &Sessions, fields: &mut HeaderMap) {
-    let changed: Vec<Option<Option<HeaderValue>>> =
-        fields.get_all(COOKIE).iter().map(|field| sessions.without_ours(field)).collect();
-    if changed.iter().all(Option::is_none) {
+pub(super) fn keep_back(sessions: &Sessions, request: &mut HeaderMap) {
+    let fields: Vec<Option<Option<HeaderValue>>> =
+        request.get_all(COOKIE).iter().map(|field| sessions.without_ours(field)).collect();
+    if fields.iter().all(Option::is_none) {
         return;
     }
-    let arrived: Vec<HeaderValue> = fields.get_all(COOKIE).iter().cloned().collect();
-    fields.remove(COOKIE);
-    for (arrived, changed) in arrived.into_iter().zip(changed) {
+    let arrived: Vec<HeaderValue> = request.get_all(COOKIE).iter().cloned().collect();
+    request.remove(COOKIE);
+    for (arrived, changed) in arrived.into_iter().zip(fields) {
         if let Some(left) = changed.unwrap_or(Some(arrived)) {
-            fields.append(COOKIE, left);
+            request.append(COOKIE, left);
         }
     }
 }

@@ -1,0 +1,54 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::HeaderName;
+
+use super::Secret;
+use crate::model::Name;
+
+/// `identity.revocation`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revocation {
+    /// Who tells us.
+    pub webhooks: Option<Webhooks>,
+    /// The SQLite file that restarts read.
+    pub file: PathBuf,
+    /// Beyond it nothing more is taken in.
+    pub max_entries: usize,
+}
+
+/// `identity.revocation.webhooks`: everything that is set must be right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Webhooks {
+    /// Where FusionAuth sends events; canonical.
+    pub path: String,
+    /// Whose FusionAuth it is: keys and tenants are those of the issuers with the same URL.
+    pub issuer: Name,
+    /// The tenants whose events count; `None`: every tenant.
+    pub tenants: Option<Vec<String>>,
+    /// `X-FusionAuth-Signature-JWT`
+    pub signature: Option<WebhookSignature>,
+    /// HTTP Basic: user name and password.
+    pub basic: Option<(String, Secret)>,
+    /// Another header and its value.
+    pub header: Option<(HeaderName, Secret)>,
+    /// Larger bodies are not read.
+    pub max_body: usize,
+}
+
+/// Who may sign events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WebhookSignature {
+    /// The keys that the issuer publishes.
+    Published,
+    /// Secrets that FusionAuth's Key Master has, too.
+    Secrets(Vec<Secret>),
+}
+
+impl Revocation {
+    /// How long after an event a token that it hits may still live.
+    pub fn retention(max_lifetime: Duration, clock_skew: Duration) -> Duration {
+        // Issued in the future by a clock that is ahead, living for as long as may be, and accepted a little longer.
+        max_lifetime + 2 * clock_skew
+    }
+}
