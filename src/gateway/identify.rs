@@ -170,18 +170,20 @@ impl Visitor<'_> {
         let now = self.facts.received_at;
         let (party, identifier, old) = (Arc::clone(self.party), Arc::clone(self.identifier), session.clone());
         let counts = &self.lasting.metrics.logins;
-        let metrics = Arc::clone(&self.lasting.metrics);
+        let (metrics, redis) = (Arc::clone(&self.lasting.metrics), Arc::clone(&self.lasting.redis));
+        // Discovery, the tokens, and the keys for them.
+        let patience = self.party.provider().timeout().saturating_mul(3);
         let renewal = async move {
-            let outcome = party.renew(&identifier, &old, super::clock::now()).await;
-            metrics.logins.refreshed(match outcome {
+            let renewal = party.renew(&identifier, &old, super::clock::now());
+            let renewal = party.sessions().renew_once(&redis, &old, patience, renewal).await;
+            metrics.logins.refreshed(match renewal.outcome {
+                _ if renewal.is_theirs => RefreshResult::Shared,
                 Outcome::Renewed(_) => RefreshResult::Renewed,
                 Outcome::Refused => RefreshResult::Refused,
                 Outcome::Unavailable => RefreshResult::Unavailable,
             });
-            outcome
+            renewal.outcome
         };
-        // Discovery, the tokens, and the keys for them.
-        let patience = self.party.provider().timeout().saturating_mul(3);
         match self.lasting.logins.refreshes.refresh(&session, now, patience, renewal).await {
             Outcome::Renewed(session) => {
                 self.keep(trail, &session).await;
