@@ -32,6 +32,7 @@ mod identity;
 mod life;
 mod login;
 mod login_sessions;
+mod login_shared;
 mod logout;
 mod mirroring;
 mod observing;
