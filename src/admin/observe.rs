@@ -1,4 +1,4 @@
-use crate::gateway::{Gateway, Identification};
+use crate::gateway::{Gateway, Identification, clock};
 use crate::identity::revocation::Revocations;
 use crate::metrics::{Observed, RevocationsObserved};
 
@@ -40,7 +40,15 @@ pub(super) fn observe(gateway: &Gateway) -> Observed {
 fn revocations(revocations: &Revocations) -> RevocationsObserved {
     RevocationsObserved {
         entries: revocations.set().len() as u64,
-        revocations: revocations.counts().map(|(source, kind, count)| (source.label(), kind.label(), count)).collect(),
+        revocations: revocations
+            .counts()
+            .into_iter()
+            .map(|(source, kind, count)| (source.label(), kind.label(), count))
+            .collect(),
+        feed: revocations.status(clock::now()).and_then(|status| status.feed).map(|feed| {
+            let state = u64::from(feed.has_begun && !feed.is_stale);
+            (state, feed.age.as_secs_f64(), feed.received, feed.sent)
+        }),
         events: revocations.inbox.counts().map(|(outcome, count)| (outcome.label(), count)).collect(),
     }
 }

@@ -7,7 +7,7 @@ use super::permit::UpstreamEntry;
 use super::route::Detours;
 use super::{Doors, Lasting, clock};
 use crate::identity::webhook::Webhooks;
-use crate::identity::{Identifier, RelyingParty};
+use crate::identity::{Hosted, Identifier, RelyingParty};
 use crate::metrics::{MeterHandles, RouteHandles, RuleHandles};
 use crate::model::settings::{Auth, Config, Route, RouteDefault};
 use crate::model::{Absence, Caller, Facts, Hook, Identity, Moment, Name, Problem, Rejection, Severity, TokenFault};
@@ -34,6 +34,7 @@ pub struct Snapshot {
     login: Option<Arc<RelyingParty>>,
     /// What FusionAuth tells.
     pub webhooks: Option<Webhooks>,
+    hosted: Option<Arc<Hosted>>,
     router: Router,
     routes: Vec<Arc<RouteEntry>>,
     upstreams: HashMap<Name, Arc<UpstreamEntry>>,
@@ -116,6 +117,10 @@ impl Snapshot {
             Some(before) if before.config.identity == config.identity => before.login.clone(),
             _ => RelyingParty::new(&config.identity, &lasting.keys).map(Arc::new),
         };
+        let hosted = match before {
+            Some(before) if before.config.identity == config.identity => before.hosted.clone(),
+            _ => Hosted::new(&config.identity, &lasting.keys).map(Arc::new),
+        };
         lasting.pools.follow(&config.upstreams, clock::steady());
         lasting.throttling.set_max_keys(config.throttling.max_keys);
 
@@ -146,6 +151,7 @@ impl Snapshot {
             identification,
             login,
             webhooks,
+            hosted,
             router: Router::new(&config.routes),
             routes,
             upstreams,
@@ -200,6 +206,11 @@ impl Snapshot {
     /// How people log in, if they can.
     pub fn login(&self) -> Option<&Arc<RelyingParty>> {
         self.login.as_ref()
+    }
+
+    /// What FusionAuth's browser SDKs talk to, if it is here.
+    pub fn hosted(&self) -> Option<&Arc<Hosted>> {
+        self.hosted.as_ref()
     }
 
     /// One upstream.

@@ -367,7 +367,7 @@ impl Declare<'_> {
         self.add(GaugeVec::new(Self::opts(name, help), labels)?)
     }
 
-    fn float(&self, name: &str, help: &str) -> Result<Gauge, prometheus::Error> {
+    pub(super) fn float(&self, name: &str, help: &str) -> Result<Gauge, prometheus::Error> {
         self.add(Gauge::with_opts(Self::opts(name, help))?)
     }
 

@@ -37,7 +37,8 @@ pub fn assemble_with(config: Config, throttling: Throttling) -> Result<(Gateway,
             ]
         })?),
     };
-    let revocations = Revocations::open(&config.identity).map_err(|error| {
+    let redis = Arc::new(Redis::default());
+    let revocations = Revocations::open(&config.identity, &redis).map_err(|error| {
         vec![
             Problem::error("start::revocations", format!("the revocations cannot be read: {error}"))
                 .hint("who was revoked before a restart would be let in again, so the gateway does not start without them"),
@@ -61,7 +62,7 @@ pub fn assemble_with(config: Config, throttling: Throttling) -> Result<(Gateway,
         challenges: Challenges::default(),
         access_log,
         faults: Faults::default(),
-        redis: Arc::new(Redis::default()),
+        redis,
         spans,
     };
     let (hashes, (compiled, problems)) =

@@ -91,7 +91,7 @@ fn read(section: &Section<'_>, issuers: &[Issuer]) -> Login {
     }
 }
 
-fn issuer(section: &Section<'_>, field: Option<Field<'_>>, issuers: &[Issuer]) -> Option<Name> {
+pub(super) fn issuer(section: &Section<'_>, field: Option<Field<'_>>, issuers: &[Issuer]) -> Option<Name> {
     match (field.and_then(Field::word), issuers) {
         (Some(word), _) => {
             let found = issuers.iter().find(|issuer| *issuer.name == *word.text).map(|issuer| issuer.name.clone());
@@ -126,7 +126,7 @@ fn scopes_of(fields: Vec<Field<'_>>) -> Vec<String> {
 }
 
 /// RFC 6749 appendix A: visible ASCII without blanks.
-fn parameter(field: Field<'_>) -> Option<String> {
+pub(super) fn parameter(field: Field<'_>) -> Option<String> {
     let word = field.word()?;
     if word.text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Some(word.text.to_owned());
@@ -176,7 +176,7 @@ fn callback(word: Word<'_>) -> Option<Callback> {
 }
 
 /// What stands for sessions that could not be read.
-fn nothing() -> Sessions {
+pub(super) fn nothing() -> Sessions {
     Sessions {
         store: SessionStore::Cookie,
         keys: Vec::new(),
@@ -236,7 +236,7 @@ fn cookie(field: Field<'_>) -> Option<String> {
     word.unusable("a cookie name", "at most 64 letters, digits, `-` and `_`; `__Host-` is put before it")
 }
 
-fn key(field: Field<'_>) -> Option<Secret> {
+pub(super) fn key(field: Field<'_>) -> Option<Secret> {
     const SHORTEST: usize = 32;
     let word = field.possibly_empty().filter(|word| !word.text.is_empty())?;
     if word.text.len() < SHORTEST {

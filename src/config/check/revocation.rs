@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use http::HeaderName;
 
 use super::{count, identity};
@@ -5,7 +7,7 @@ use crate::config::environment::Surroundings;
 use crate::config::field::Field;
 use crate::config::section::Section;
 use crate::config::word::Word;
-use crate::model::settings::{Issuer, Revocation, Secret, WebhookSignature, Webhooks};
+use crate::model::settings::{EventLog, Issuer, OnStale, Revocation, Secret, WebhookSignature, Webhooks};
 use crate::model::{CanonicalPath, Problem};
 
 /// In a folder of its own, like the ledger: changes beside the configuration are looked at.
@@ -16,9 +18,18 @@ const DEFAULT_PATH: &str = "/.well-known/tollgate/fusionauth-events";
 pub(super) fn lower(identity: &Section<'_>, issuers: &[Issuer], surroundings: &Surroundings<'_>) -> Option<Revocation> {
     Some(identity.optional("revocation")?.section(|section| {
         let file = section.optional("file").and_then(Field::word).map_or(DEFAULT_FILE, |word| word.text);
+        let on_stale = section.optional("on_stale");
+        let on_stale = on_stale.and_then(|field| field.one_of(&[("allow", OnStale::Allow), ("deny", OnStale::Deny)]));
+        let stale_after = section.optional("stale_after");
+        let stale_after = stale_after.and_then(|field| field.duration(Duration::from_secs(2)..=Duration::from_secs(3600)));
         let max_entries = section.optional("max_entries").and_then(|field| field.number(1_000..=50_000_000));
         Revocation {
             webhooks: section.optional("webhooks").and_then(|field| field.section(|section| webhooks(field, section, issuers))),
+            event_log: section
+                .optional("event_log")
+                .and_then(|field| field.section(|section| event_log(field, section, issuers))),
+            on_stale: on_stale.unwrap_or(OnStale::Allow),
+            stale_after: stale_after.unwrap_or(Duration::from_secs(10)),
             file: surroundings.resolve(file),
             max_entries: count(max_entries).unwrap_or(1_000_000),
         }
@@ -27,10 +38,7 @@ pub(super) fn lower(identity: &Section<'_>, issuers: &[Issuer], surroundings: &S
 
 fn webhooks(field: Field<'_>, section: &Section<'_>, issuers: &[Issuer]) -> Option<Webhooks> {
     let path = section.optional("path").and_then(Field::word).map_or_else(|| Some(DEFAULT_PATH.to_owned()), path);
-    let issuer = match section.optional("issuer") {
-        Some(field) => field.word().and_then(|word| known(word, issuers)),
-        None => only(field, issuers),
-    };
+    let issuer = issuer(field, section, issuers);
     let signature = section.optional("signature").map(|field| field.section(signature));
     let basic = section.optional("basic").and_then(|field| field.section(basic));
     let header = section.optional("header").and_then(|field| field.section(header));
@@ -47,16 +55,44 @@ fn webhooks(field: Field<'_>, section: &Section<'_>, issuers: &[Issuer]) -> Opti
         );
     }
     let issuer = issuer?;
-    let tenants: Option<Vec<String>> =
-        issuers.iter().filter(|other| other.url == issuer.url).map(|other| other.tenant.clone()).collect();
     Some(Webhooks {
         path: path?,
         issuer: issuer.name.clone(),
-        tenants,
+        tenants: tenants(issuer, issuers),
         signature,
         basic,
         header,
         max_body: count(max_body).unwrap_or(1 << 20),
+    })
+}
+
+/// Whose events they are.
+fn issuer<'a>(field: Field<'_>, section: &Section<'_>, issuers: &'a [Issuer]) -> Option<&'a Issuer> {
+    match section.optional("issuer") {
+        Some(field) => field.word().and_then(|word| known(word, issuers)),
+        None => only(field, issuers),
+    }
+}
+
+/// The tenants of one FusionAuth that are configured; `None` if one entry stands for all of them.
+fn tenants(issuer: &Issuer, issuers: &[Issuer]) -> Option<Vec<String>> {
+    issuers.iter().filter(|other| other.url == issuer.url).map(|other| other.tenant.clone()).collect()
+}
+
+fn event_log(field: Field<'_>, section: &Section<'_>, issuers: &[Issuer]) -> Option<EventLog> {
+    let issuer = issuer(field, section, issuers);
+    let why = "a FusionAuth API key that may POST to /api/system/webhook-event-log/search";
+    let api_key = section.required("api_key", why).and_then(Field::word);
+    if let Some(word) = api_key.filter(|word| http::HeaderValue::from_str(word.text).is_err()) {
+        return word.unusable("an API key", "visible characters only");
+    }
+    let every = section.optional("every").and_then(|field| field.duration(Duration::from_secs(1)..=Duration::from_secs(3600)));
+    let issuer = issuer?;
+    Some(EventLog {
+        url: issuer.url.clone(),
+        api_key: Secret::new(api_key?.text),
+        every: every.unwrap_or(Duration::from_secs(60)),
+        tenants: tenants(issuer, issuers),
     })
 }
 
@@ -81,7 +117,7 @@ fn known<'a>(word: Word<'_>, issuers: &'a [Issuer]) -> Option<&'a Issuer> {
 fn only<'a>(field: Field<'_>, issuers: &'a [Issuer]) -> Option<&'a Issuer> {
     let first = issuers.first();
     if first.is_none_or(|first| issuers.iter().any(|other| other.url != first.url)) {
-        let message = "`issuer` is missing in `webhooks`: whose events are they?";
+        let message = format!("`issuer` is missing in {}: whose events are they?", field.name());
         let problem = Problem::error("config::missing-key", message).label("this is not complete");
         field.note_at_key(problem.hint("the name of one of `identity.issuers`"));
         return None;

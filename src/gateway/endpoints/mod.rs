@@ -1,6 +1,8 @@
 //! What the gateway answers on paths of its own, before any route is looked at.
 
+mod hosted;
 mod login;
+mod logout;
 mod metadata;
 mod webhook;
 
@@ -18,5 +20,7 @@ pub(super) async fn answer<B: BodySource>(
 ) -> Result<(), Ending> {
     metadata::answer(snapshot, trail)?;
     webhook::answer(snapshot, lasting, trail, body).await?;
-    login::answer(snapshot, lasting, trail).await
+    login::answer(snapshot, lasting, trail).await?;
+    logout::answer(snapshot, lasting, trail).await?;
+    hosted::answer(snapshot, lasting, trail).await
 }

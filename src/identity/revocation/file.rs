@@ -65,12 +65,10 @@ impl File {
         let _ = self.jobs.try_send(Job::ForgetBefore(oldest));
     }
 
-    #[expect(dead_code, reason = "read by the feed between gateways")]
     pub(super) fn note(&self, name: &'static str, value: i64) {
         let _ = self.jobs.try_send(Job::Note(name, value));
     }
 
-    #[expect(dead_code, reason = "read by the feed between gateways")]
     pub(super) async fn progress(&self, name: &'static str) -> Option<i64> {
         let (sender, answer) = oneshot::channel();
         self.jobs.try_send(Job::Progress(name, sender)).ok()?;

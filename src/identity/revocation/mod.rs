@@ -4,8 +4,9 @@
 //! then are refused ([`Revoked`]). By `iat`, never by `exp`: who logs in again is welcome at once, however long the new token lives.
 //! An entry is kept for as long as a token may live, after which there is nothing left that it could refuse.
 //!
-//! [`Revocations`] keeps them in a file (`file`, `sqlite`); `mark`, `order` and `set` are pure.
+//! [`Revocations`] keeps them in a file (`file`, `sqlite`) and passes them on to other gateways (`feed`); `mark`, `order` and `set` are pure.
 
+mod feed;
 mod file;
 mod mark;
 mod order;
@@ -13,6 +14,7 @@ mod revocations;
 mod set;
 mod sqlite;
 
+pub use self::feed::FeedStatus;
 pub use self::mark::marks;
 pub use self::order::{Kind, Order, Target};
 pub use self::revocations::{NotKept, RevocationStatus, Revocations, Source};

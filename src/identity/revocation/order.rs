@@ -65,14 +65,12 @@ impl Kind {
     }
 }
 
-/// A revocation as it is kept and passed on: 20 bytes, and no name of anybody.
+/// A revocation as it is kept and passed on: 20 bytes, and no name of anybody. Not its kind either: nobody needs it to refuse a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::identity) struct Record {
     pub(in crate::identity) mark: Mark,
     /// Unix seconds: tokens issued in this second, too, are refused.
     pub(in crate::identity) cutoff: u32,
-    /// As a number, so that one that a later release adds is kept.
-    pub(in crate::identity) kind: u8,
 }
 
 impl Target {
@@ -98,6 +96,6 @@ impl Order {
             Target::Session(session) => mark::session(scope, session),
             Target::Entity(entity) => mark::entity(scope, entity),
         };
-        Record { mark, cutoff: mark::seconds(self.until.as_secs()), kind: self.target.kind() as u8 }
+        Record { mark, cutoff: mark::seconds(self.until.as_secs()) }
     }
 }

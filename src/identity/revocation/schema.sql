@@ -3,7 +3,6 @@
 CREATE TABLE revoked (
     seq    INTEGER PRIMARY KEY AUTOINCREMENT,
     mark   BLOB NOT NULL UNIQUE CHECK (length(mark) = 16),
-    kind   INTEGER NOT NULL,
     cutoff INTEGER NOT NULL
 ) STRICT;
 

@@ -161,7 +161,6 @@ impl Revoked {
         self.most.store(most, Ordering::Release);
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "read by the feed between gateways"))]
     /// From now on [`Standing::Unknown`] is what every token gets that is not revoked; or no longer.
     pub(in crate::identity) fn set_blind(&self, is_blind: bool) {
         self.is_blind.store(is_blind, Ordering::Release);
@@ -191,12 +190,11 @@ impl Revoked {
         self.shards.iter().map(of_one).sum::<usize>() + size_of::<Self>()
     }
 
-    #[expect(dead_code, reason = "read by the feed between gateways")]
     /// Every entry, one lock at a time.
-    pub(in crate::identity) fn each(&self, mut look: impl FnMut(Mark, u32)) {
+    pub(in crate::identity) fn each(&self, mut look: impl FnMut(Record)) {
         for shard in &self.shards {
             let entries: Vec<Entry> = shard.read().iter().copied().collect();
-            entries.into_iter().for_each(|entry| look(entry.mark, entry.cutoff));
+            entries.into_iter().for_each(|entry| look(Record { mark: entry.mark, cutoff: entry.cutoff }));
         }
     }
 
@@ -216,7 +214,7 @@ mod tests {
     use super::*;
 
     fn record(number: u32, cutoff: u32) -> Record {
-        Record { mark: mark(number), cutoff, kind: 1 }
+        Record { mark: mark(number), cutoff }
     }
 
     fn mark(number: u32) -> Mark {
@@ -283,7 +281,7 @@ mod tests {
     #[test]
     fn revocations_without_a_tenant_hit_every_tenant() {
         let set = Revoked::default();
-        let anywhere = Record { mark: [1, 2, 3, 5], cutoff: 100, kind: 1 };
+        let anywhere = Record { mark: [1, 2, 3, 5], cutoff: 100 };
         let marks = Marks::new(100, Box::new([[1, 2, 3, 4]]), Box::new([[1, 2, 3, 5]]));
         set.insert(&record(7, 100));
         assert_eq!(set.judge(|| &marks), Standing::Clear);

@@ -47,12 +47,11 @@ impl Store {
     pub(super) fn write(&mut self, records: &[Record]) -> Result<(), String> {
         self.transaction(|transaction| {
             let mut replace = transaction.prepare_cached("DELETE FROM revoked WHERE mark = ?1 AND cutoff < ?2")?;
-            let mut insert =
-                transaction.prepare_cached("INSERT OR IGNORE INTO revoked (mark, kind, cutoff) VALUES (?1, ?2, ?3)")?;
+            let mut insert = transaction.prepare_cached("INSERT OR IGNORE INTO revoked (mark, cutoff) VALUES (?1, ?2)")?;
             for record in records {
                 let mark = bytes(record.mark);
                 replace.execute(params![mark, record.cutoff])?;
-                insert.execute(params![mark, record.kind, record.cutoff])?;
+                insert.execute(params![mark, record.cutoff])?;
             }
             Ok(())
         })
@@ -73,13 +72,12 @@ impl Store {
     }
 
     fn newest(&self, take: &mut impl FnMut(Record)) -> rusqlite::Result<i64> {
-        let mut rows =
-            self.connection.prepare_cached("SELECT seq, mark, kind, cutoff FROM revoked WHERE seq > ?1 ORDER BY seq")?;
+        let mut rows = self.connection.prepare_cached("SELECT seq, mark, cutoff FROM revoked WHERE seq > ?1 ORDER BY seq")?;
         let mut rows = rows.query([self.seq])?;
         let mut seq = self.seq;
         while let Some(row) = rows.next()? {
             seq = row.get(0)?;
-            take(Record { mark: words(&row.get::<_, [u8; 16]>(1)?), kind: row.get(2)?, cutoff: row.get(3)? });
+            take(Record { mark: words(&row.get::<_, [u8; 16]>(1)?), cutoff: row.get(2)? });
         }
         Ok(seq)
     }
@@ -186,7 +184,7 @@ mod tests {
     use super::*;
 
     fn record(number: u32, cutoff: u32) -> Record {
-        Record { mark: [number, 2, 3, 4], cutoff, kind: 1 }
+        Record { mark: [number, 2, 3, 4], cutoff }
     }
 
     fn read(store: &mut Store) -> Vec<Record> {

@@ -2,6 +2,7 @@
 //! renewed once for all the requests that notice it at the same time (`refreshes`), on however many gateways (`shared`).
 
 mod content;
+mod ended;
 mod jar;
 mod refreshes;
 mod seal;
@@ -9,6 +10,7 @@ mod shared;
 mod store;
 
 pub use content::{Session, Tokens};
+pub use ended::Ended;
 pub use refreshes::{Outcome, Refreshes};
 pub use shared::Renewal;
 pub use store::{Opened, Sessions};

@@ -140,7 +140,12 @@ pub(super) fn read(body: &[u8], tenants: Option<&[String]>) -> Result<Event, Unr
         // The error's text may quote what was sent; its place does not.
         Unreadable(format!("{:?} error at line {}, column {}", error.classify(), error.line(), error.column()))
     })?;
-    let head: Head = typed(&whole)?;
+    of(&whole, tenants)
+}
+
+/// The same of what is inside.
+pub(super) fn of(whole: &Value, tenants: Option<&[String]>) -> Result<Event, Unreadable> {
+    let head: Head = typed(whole)?;
     if head.id.is_empty() || head.id.len() > MAX_ID_BYTES {
         return Err(Unreadable("an event without an id".into()));
     }
@@ -150,7 +155,7 @@ pub(super) fn read(body: &[u8], tenants: Option<&[String]>) -> Result<Event, Unr
         // Keys are those of all tenants.
         return event(Meaning::Keys);
     }
-    let Some((targets, tenant)) = targets(&head.kind, &whole)? else { return event(Meaning::Nothing) };
+    let Some((targets, tenant)) = targets(&head.kind, whole)? else { return event(Meaning::Nothing) };
     if targets.is_empty() {
         return event(Meaning::Nothing);
     }

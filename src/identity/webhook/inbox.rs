@@ -3,6 +3,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use super::event_log::Reading;
+
 /// Ids that are remembered. More than a minute of the busiest FusionAuth; an event that comes again after that changes nothing either.
 const IDS: usize = 16_384;
 
@@ -11,6 +13,8 @@ const IDS: usize = 16_384;
 pub struct Inbox {
     ids: Mutex<Ids>,
     counts: [AtomicU64; Outcome::ALL.len()],
+    /// The log of events, where it is read.
+    pub reading: Reading,
 }
 
 #[derive(Debug, Default)]

@@ -5,6 +5,7 @@
 
 mod credentials;
 mod event;
+mod event_log;
 mod inbox;
 mod signature;
 
@@ -14,6 +15,7 @@ use http::HeaderMap;
 
 use self::credentials::Credentials;
 use self::event::{Meaning, Unreadable};
+pub use self::event_log::{Reading, ReadingStatus, keep_caught_up};
 pub use self::inbox::{Inbox, Outcome};
 use self::signature::{Signers, Unsigned};
 use super::issuer::{KeyRing, KeyRings};

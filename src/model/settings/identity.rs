@@ -4,7 +4,7 @@ use std::time::Duration;
 use http::HeaderName;
 use serde_json::{Map, Value};
 
-use super::{Credentials, Introspection, Login, Revocation, Secret};
+use super::{Credentials, HostedBackend, Introspection, Login, Logout, Revocation, Secret};
 use crate::model::{Name, claim};
 
 /// `identity:`
@@ -32,6 +32,10 @@ pub struct Identity {
     pub login: Option<Login>,
     /// What was taken back before it expired.
     pub revocation: Option<Revocation>,
+    /// How they log out again.
+    pub logout: Logout,
+    /// For FusionAuth's browser SDKs; `None`: not here.
+    pub hosted: Option<HostedBackend>,
 }
 
 impl Default for Identity {
@@ -49,6 +53,8 @@ impl Default for Identity {
             credentials: Credentials::default(),
             login: None,
             revocation: None,
+            logout: Logout::default(),
+            hosted: None,
         }
     }
 }

@@ -15,6 +15,34 @@ pub struct Revocation {
     pub file: PathBuf,
     /// Beyond it nothing more is taken in.
     pub max_entries: usize,
+    /// Where events are read that did not arrive.
+    pub event_log: Option<EventLog>,
+    /// How long other gateways may be silent.
+    pub stale_after: Duration,
+    /// What happens then.
+    pub on_stale: OnStale,
+}
+
+/// `identity.revocation.on_stale`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnStale {
+    /// Tokens pass that nothing is known against.
+    Allow,
+    /// No token passes.
+    Deny,
+}
+
+/// `identity.revocation.event_log`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventLog {
+    /// FusionAuth; no trailing slash.
+    pub url: String,
+    /// An API key that may search the log.
+    pub api_key: Secret,
+    /// How often it is read.
+    pub every: Duration,
+    /// As for webhooks.
+    pub tenants: Option<Vec<String>>,
 }
 
 /// `identity.revocation.webhooks`: everything that is set must be right.

@@ -69,7 +69,10 @@ pub(in crate::proxy) fn shape_request(session: &Session, request: &mut RequestHe
     }
     join_cookies(fields, &facts.headers)?;
     if let Some(party) = exchange.snapshot().login() {
-        secrets::keep_back(party.sessions(), fields);
+        secrets::keep_back(|field| party.sessions().without_ours(field), fields);
+    }
+    if let Some(hosted) = exchange.snapshot().hosted() {
+        secrets::keep_back(|field| hosted.without_ours(field), fields);
     }
     if let Some(route) = trail.route() {
         edits::apply(&route.route.request_headers, fields)?;

@@ -26,7 +26,10 @@ pub(in crate::proxy) fn shape_response(response: &mut ResponseHeader, exchange: 
     }
     let snapshot = exchange.snapshot().clone();
     if let Some(party) = snapshot.login() {
-        secrets::defend(party.sessions(), response)?;
+        secrets::defend(|field| party.sessions().sets_ours(field), response)?;
+    }
+    if let Some(hosted) = snapshot.hosted() {
+        secrets::defend(|field| hosted.sets_ours(field), response)?;
     }
     let Some(trail) = exchange.trail() else { return Ok(()) };
     let facts = trail.facts();
