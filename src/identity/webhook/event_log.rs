@@ -131,7 +131,9 @@ async fn ask(client: &Client, settings: &EventLog, search: &Value) -> Result<Vec
     match response.status().as_u16() {
         200 => {}
         401 => {
-            return Err("the API key is not accepted; it needs POST on /api/system/webhook-event-log/search, and no tenant".into());
+            return Err(
+                "the API key is not accepted; it needs POST on /api/system/webhook-event-log/search, and no tenant".into()
+            );
         }
         404 => return Err("there is no such log; FusionAuth has one since 1.53".into()),
         status => return Err(format!("FusionAuth answered {status}")),
