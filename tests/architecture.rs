@@ -65,20 +65,20 @@ const HOMES: [(&str, &[&str]); 21] = [
 ];
 
 /// Files that talk to the world; everything else in the folders of layers 0 and 1 is pure.
-const EDGES: [&str; 18] = [
+const EDGES: [&str; 17] = [
     "redis/",
     "acme/",
     "identity/issuer",
     "identity/identifier",
-    "identity/revocation/feed",
-    "identity/revocation/file",
-    "identity/revocation/revocations",
-    "identity/revocation/sqlite",
-    "identity/webhook/",
+    "identity/hosted",
     "identity/login/party",
     "identity/login/provider",
     "identity/session/refreshes",
     "identity/session/store",
+    "identity/revocation/file",
+    "identity/revocation/revocations",
+    "identity/revocation/sqlite",
+    "identity/webhook/",
     "traffic/resolve",
     "billing/",
     "config/load",

@@ -10,6 +10,7 @@ use super::snapshot::Identification;
 use super::{Lasting, RouteEntry, Snapshot, Trail};
 use crate::identity::{Identifier, Opened, Outcome, RelyingParty, Session};
 use crate::metrics::{LoginResult, RefreshResult, SessionResult};
+use crate::model::settings::Auth;
 use crate::model::{Absence, Caller, Ending, Facts, LoginFault, Name, Plan, Rejection, TokenFault};
 
 /// Who sent this request, as far as the route wants to know. A browser without a session leaves here for the login page, if the route says
@@ -24,7 +25,10 @@ pub(super) async fn identify(
     facts: &Arc<Facts>,
     route: &RouteEntry,
 ) -> Result<Caller, Ending> {
-    let carried = snapshot.identify(facts, route.auth()).await;
+    let carried = match snapshot.hosted() {
+        Some(hosted) if route.auth() != Auth::None && hosted.is_forged(facts) => Err(Rejection::Login(LoginFault::CrossSite)),
+        _ => snapshot.identify(facts, route.auth()).await,
+    };
     let found = match (carried, snapshot.login(), snapshot.identification()) {
         (
             nobody @ (Err(Rejection::Unauthenticated(TokenFault::Missing)) | Ok(Caller::Anonymous(Absence::NoToken))),
@@ -130,6 +134,8 @@ impl Visitor<'_> {
                 sessions.forget(headers).into_iter().for_each(|cookie| trail.set_cookie(cookie));
                 return Ok(None);
             }
+            // Ended by its owner, on whatever machine the copy is.
+            Opened::Live(session) if self.lasting.logins.ended.contains(&session.id) => return Ok(self.end(trail)),
             Opened::Live(session) => *session,
         };
         if !is_own_page(self.facts, &self.party.login().callbacks) {
@@ -217,7 +223,7 @@ impl Visitor<'_> {
 
 /// Whether a request that changes something, or opens a WebSocket, was made by a page of this site. `SameSite` alone leaves sister domains
 /// and old browsers open. Every browser says one of the two; what says neither is none, and has no business with a browser's session.
-fn is_own_page(facts: &Facts, callbacks: &[crate::model::settings::Callback]) -> bool {
+pub(super) fn is_own_page(facts: &Facts, callbacks: &[crate::model::settings::Callback]) -> bool {
     let is_safe = matches!(facts.method, Method::GET | Method::HEAD | Method::OPTIONS) && !facts.is_websocket;
     if is_safe {
         return true;

@@ -18,10 +18,10 @@ pub struct Lasting {
     pub metrics: Arc<Metrics>,
     /// The issuers' keys.
     pub keys: Arc<KeyRings>,
-    /// What was taken back before it expired.
-    pub revocations: Revocations,
     /// Renewals of tokens, and logins that were finished.
     pub logins: Logins,
+    /// What was taken back before it expired.
+    pub revocations: Revocations,
     /// What was drawn from which limit.
     pub throttling: Throttling,
     /// The bill; `None` without a `billing:` section.

@@ -1,14 +1,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use http::{HeaderName, HeaderValue};
+
 use super::permit::UpstreamEntry;
 use super::route::Detours;
 use super::{Doors, Lasting, clock};
 use crate::identity::webhook::Webhooks;
-use crate::identity::{Identifier, RelyingParty};
+use crate::identity::{Hosted, Identifier, RelyingParty};
 use crate::metrics::{MeterHandles, RouteHandles, RuleHandles};
 use crate::model::settings::{Auth, Config, Route, RouteDefault};
-use crate::model::{Absence, Caller, Facts, Hook, Moment, Name, Problem, Rejection, Severity, TokenFault};
+use crate::model::{Absence, Caller, Facts, Hook, Identity, Moment, Name, Problem, Rejection, Severity, TokenFault};
 use crate::rules::{RuleBook, RuleSet, Vocabulary};
 use crate::traffic::Router;
 
@@ -29,9 +31,10 @@ pub struct Snapshot {
     /// For requests that match no route.
     pub unrouted: RouteHandles,
     identification: Identification,
+    login: Option<Arc<RelyingParty>>,
     /// What FusionAuth tells.
     pub webhooks: Option<Webhooks>,
-    login: Option<Arc<RelyingParty>>,
+    hosted: Option<Arc<Hosted>>,
     router: Router,
     routes: Vec<Arc<RouteEntry>>,
     upstreams: HashMap<Name, Arc<UpstreamEntry>>,
@@ -114,6 +117,10 @@ impl Snapshot {
             Some(before) if before.config.identity == config.identity => before.login.clone(),
             _ => RelyingParty::new(&config.identity, &lasting.keys).map(Arc::new),
         };
+        let hosted = match before {
+            Some(before) if before.config.identity == config.identity => before.hosted.clone(),
+            _ => Hosted::new(&config.identity, &lasting.keys).map(Arc::new),
+        };
         lasting.pools.follow(&config.upstreams, clock::steady());
         lasting.throttling.set_max_keys(config.throttling.max_keys);
 
@@ -142,8 +149,9 @@ impl Snapshot {
             meters,
             unrouted: metrics.route(&Name::from("")),
             identification,
-            webhooks,
             login,
+            webhooks,
+            hosted,
             router: Router::new(&config.routes),
             routes,
             upstreams,
@@ -172,6 +180,19 @@ impl Snapshot {
         }
     }
 
+    /// The header by which the gateway vouches for a caller, on routes whose upstreams want it.
+    pub fn upstream_token(
+        &self,
+        route: Option<&Arc<RouteEntry>>,
+        caller: &Identity,
+        now: Moment,
+    ) -> Option<(HeaderName, HeaderValue)> {
+        match &self.identification {
+            Identification::Tokens(identifier) if route?.route.upstream_token => identifier.upstream_token(caller, now),
+            _ => None,
+        }
+    }
+
     /// From now on this is the caller of every request: for `tollgate explain` and rule tests, never for a gateway that serves.
     pub fn assert_caller(&mut self, caller: Caller) {
         self.identification = Identification::Given(caller);
@@ -185,6 +206,11 @@ impl Snapshot {
     /// How people log in, if they can.
     pub fn login(&self) -> Option<&Arc<RelyingParty>> {
         self.login.as_ref()
+    }
+
+    /// What FusionAuth's browser SDKs talk to, if it is here.
+    pub fn hosted(&self) -> Option<&Arc<Hosted>> {
+        self.hosted.as_ref()
     }
 
     /// One upstream.

@@ -22,15 +22,6 @@ pub(super) fn headers(claims: &Map<String, Value>, wanted: &[(HeaderName, String
     wanted.iter().filter_map(|(header, claim)| Some((header.clone(), value(find(claims, claim)?)?))).collect()
 }
 
-/// The headers of a request that upstreams do not get: those that upstreams trust to be ours, and the keys of machine clients.
-pub fn withheld(policy: &settings::Identity) -> impl Iterator<Item = &HeaderName> {
-    let credentials = &policy.credentials;
-    let claimed = policy.forward_claims.iter().map(|(name, _)| name);
-    let own =
-        [credentials.api_keys.as_ref().map(|keys| &keys.header), credentials.upstream_token.as_ref().map(|token| &token.header)];
-    claimed.chain(own.into_iter().flatten())
-}
-
 /// The header of DPoP proofs, if they are checked here and so kept from upstreams: a proof is made for the gateway's URL and used up,
 /// but whoever has a fresh one could try it at another gateway.
 pub fn withheld_proof(policy: &settings::Identity, auth: Auth) -> Option<HeaderName> {

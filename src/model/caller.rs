@@ -1,5 +1,5 @@
 use std::any::Any;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
@@ -61,13 +61,14 @@ pub struct Identity {
 pub struct Claims {
     values: Map<String, Value>,
     prepared: OnceLock<Arc<dyn Any + Send + Sync>>,
+    reissued: Mutex<Option<(u64, HeaderValue)>>,
     marks: OnceLock<Marks>,
 }
 
 impl Claims {
     /// Takes the verified payload.
     pub fn new(values: Map<String, Value>) -> Self {
-        Self { values, prepared: OnceLock::new(), marks: OnceLock::new() }
+        Self { values, prepared: OnceLock::new(), reissued: Mutex::new(None), marks: OnceLock::new() }
     }
 
     /// All claims by name.
@@ -93,6 +94,16 @@ impl Claims {
     /// What the rules make of these claims, made once per token: `model` cannot name their type, hence `Any`.
     pub fn prepared(&self, make: impl FnOnce(&Map<String, Value>) -> Arc<dyn Any + Send + Sync>) -> &Arc<dyn Any + Send + Sync> {
         self.prepared.get_or_init(|| make(&self.values))
+    }
+
+    /// The token for upstreams that was made of these claims, with the unix seconds until which it is sent: made again at `now` if that
+    /// is over. The lock is this token's own, and held while a new one is signed, so that its requests do not sign it twice.
+    pub fn reissued(&self, now: u64, make: impl FnOnce() -> Option<(u64, HeaderValue)>) -> Option<HeaderValue> {
+        let mut last = self.reissued.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.as_ref().is_none_or(|(until, _)| now >= *until) {
+            *last = make();
+        }
+        last.as_ref().map(|(_, token)| token.clone())
     }
 }
 

@@ -54,7 +54,7 @@ fn line(from: &mut impl BufRead) -> String {
 }
 
 /// What a client found.
-fn client(script: &str, arguments: &[&str]) -> Value {
+pub(crate) fn client(script: &str, arguments: &[&str]) -> Value {
     let output = node(script, arguments).wait_with_output().unwrap();
     assert!(output.status.success(), "{output:?}");
     serde_json::from_slice(&output.stdout).unwrap()

@@ -1,3 +1,8 @@
+mod asked;
+mod told;
+
+pub(super) use asked::introspection;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -30,6 +35,10 @@ pub(super) fn lower(section: &Section<'_>, identity: &mut Identity, surroundings
     if let Some(field) = section.optional("api_keys") {
         identity.credentials.api_keys = api_keys(field, identity, surroundings);
     }
+    identity.credentials.resource_metadata = section.optional("resource_metadata").and_then(told::resource_metadata);
+    if let Some(field) = section.optional("upstream_token") {
+        identity.credentials.upstream_token = told::upstream_token(field, identity, surroundings);
+    }
 }
 
 fn api_keys(field: Field<'_>, identity: &Identity, surroundings: &Surroundings<'_>) -> Option<ApiKeys> {
@@ -61,12 +70,12 @@ fn header_of_its_own(word: Word<'_>, identity: &Identity) -> Option<HeaderName> 
     if !name.as_str().chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
         return word.unusable("a header of a request", "some servers read `_` and `.` as `-`: write letters, digits and `-`");
     }
-    if is_ours(name.as_str()) || name == "dpop" {
+    if is_ours(name.as_str()) || ["dpop", "traceparent", "tracestate"].contains(&name.as_str()) {
         return word.unusable("possible here", "this header has a meaning of its own: choose a name like x-api-key");
     }
     let is_token = identity.token_from.iter().any(|place| matches!(place, TokenFrom::Header(taken) if *taken == name));
-    if is_token || identity.forward_claims.iter().any(|(taken, _)| *taken == name) {
-        return word.unusable("possible here", "`token_from` or `forward_claims` use this header: choose another one");
+    if is_token || identity.withheld().any(|taken| *taken == name) {
+        return word.unusable("possible here", "another setting of `identity` uses this header: choose another one");
     }
     Some(name)
 }

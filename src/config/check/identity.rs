@@ -2,12 +2,12 @@ use std::time::Duration;
 
 use http::{HeaderName, Uri};
 
-use super::{claims, count, credentials, login, name, repeated, revocation, upstreams};
+use super::{claims, count, credentials, hosted, login, logout, name, repeated, revocation, upstreams};
 use crate::config::environment::Surroundings;
 use crate::config::field::Field;
 use crate::config::section::Section;
 use crate::config::word::Word;
-use crate::model::settings::{Identity, Issuer, Secret, TokenFrom};
+use crate::model::settings::{HostedBackend, Identity, Issuer, Secret, TokenFrom};
 use crate::model::{Name, Problem};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -22,6 +22,8 @@ pub(super) fn lower(top: &Section<'_>, surroundings: &Surroundings<'_>) -> Ident
             identity.issuers = issuers(field);
         }
         identity.login = login::lower(section, &identity.issuers);
+        identity.logout = logout::lower(section, identity.login.as_ref());
+        identity.hosted = hosted::lower(section, &identity.issuers);
         let clock_skew = section.optional("clock_skew").and_then(|field| field.duration(Duration::ZERO..=5 * MINUTE));
         let max_lifetime = section.optional("max_lifetime").and_then(|field| field.duration(MINUTE..=24 * 366 * HOUR));
         let cache_tokens = section.optional("cache_tokens").and_then(|field| field.number(1..=10_000_000));
@@ -33,6 +35,10 @@ pub(super) fn lower(top: &Section<'_>, surroundings: &Surroundings<'_>) -> Ident
             identity.token_from = places.into_iter().filter_map(token_from).collect();
         }
         identity.revocation = revocation::lower(section, &identity.issuers, surroundings);
+        let of_the_sdks = TokenFrom::Cookie(HostedBackend::COOKIES[0].to_owned());
+        if identity.hosted.is_some() && !identity.token_from.contains(&of_the_sdks) {
+            identity.token_from.push(of_the_sdks);
+        }
         identity.claims = section.optional("claims").map(claims::declared).unwrap_or_default();
         identity.forward_claims = section.optional("forward_claims").map(claims::forwarded).unwrap_or_default();
         credentials::lower(section, &mut identity, surroundings);
@@ -80,10 +86,12 @@ fn issuer<'a>(section: &Section<'a>) -> (Issuer, Words<'a>) {
     let tenant = section.optional("tenant").and_then(Field::possibly_empty).filter(|word| !word.text.is_empty());
     let audiences = section.required("audiences", "the ids of the FusionAuth applications whose tokens are accepted");
     let audiences = audiences.map(|field| field.some_items("without an audience every application's tokens would do"));
+    let url = url.and_then(|field| discovery_url(field, FORGERY)).unwrap_or_default();
+    let introspection = section.optional("introspection").and_then(|field| credentials::introspection(field, &url));
     let limit = |key, range, default| section.optional(key).and_then(|field| field.duration(range)).unwrap_or(default);
     let lowered = Issuer {
         name: name_word.and_then(name).unwrap_or_else(|| Name::from("")),
-        url: url.and_then(|field| discovery_url(field, FORGERY)).unwrap_or_default(),
+        url,
         issuer: issuer.map(|word| word.text.to_owned()).unwrap_or_default(),
         tenant: tenant.map(|word| word.text.to_owned()),
         audiences: audiences.unwrap_or_default().into_iter().filter_map(|item| Some(item.word()?.text.to_owned())).collect(),
@@ -94,7 +102,7 @@ fn issuer<'a>(section: &Section<'a>) -> (Issuer, Words<'a>) {
             .into_iter()
             .filter_map(secret)
             .collect(),
-        introspection: None,
+        introspection,
         refresh: limit("refresh", Duration::from_secs(1)..=24 * HOUR, 5 * MINUTE),
         max_stale: limit("max_stale", Duration::ZERO..=7 * 24 * HOUR, HOUR),
         cooldown: limit("cooldown", Duration::from_secs(1)..=HOUR, Duration::from_secs(30)),

@@ -1,6 +1,9 @@
 //! What the gateway answers on paths of its own, before any route is looked at.
 
+mod hosted;
 mod login;
+mod logout;
+mod metadata;
 mod webhook;
 
 use super::{BodySource, Lasting, Snapshot, Trail};
@@ -15,6 +18,9 @@ pub(super) async fn answer<B: BodySource>(
     trail: &mut Trail,
     body: &mut B,
 ) -> Result<(), Ending> {
+    metadata::answer(snapshot, trail)?;
     webhook::answer(snapshot, lasting, trail, body).await?;
-    login::answer(snapshot, lasting, trail).await
+    login::answer(snapshot, lasting, trail).await?;
+    logout::answer(snapshot, lasting, trail).await?;
+    hosted::answer(snapshot, lasting, trail).await
 }

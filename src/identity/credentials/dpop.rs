@@ -84,12 +84,14 @@ fn is_for(url: &str, facts: &Facts) -> bool {
     let Ok(uri) = url.parse::<Uri>() else { return false };
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return false };
     let (expected, default) = if facts.is_secure { ("https", 443) } else { ("http", 80) };
+    // Not `authority.port()`, which says nothing about a port that is no number.
+    let port = match authority.as_str().get(authority.host().len()..) {
+        None => None,
+        Some("" | ":") => Some(default),
+        Some(port) => port.strip_prefix(':').and_then(|digits| digits.parse().ok()),
+    };
     let host = authority.host().trim_matches(['[', ']']);
     let host = host.strip_suffix('.').unwrap_or(host);
-    let port = match authority.port() {
-        None => Some(default),
-        Some(port) => port.as_str().parse().ok(),
-    };
     scheme.eq_ignore_ascii_case(expected)
         && !authority.as_str().contains('@')
         && host.eq_ignore_ascii_case(&facts.host)
@@ -135,7 +137,7 @@ mod tests {
             ("http://api.example.com/v1/Orders", false),
             ("http://api.example.com:443/v1/Orders", false),
             ("https://api.example.com:8443/v1/Orders", false),
-            ("https://api.example.com:/v1/Orders", false),
+            ("https://api.example.com:/v1/Orders", true),
             ("https://api.example.com:99999/v1/Orders", false),
             ("https://api.example.com.evil.net/v1/Orders", false),
             ("https://user@api.example.com/v1/Orders", false),

@@ -9,8 +9,8 @@ const LONGEST_TOKEN: usize = 16 * 1024;
 
 /// What the issuer says through the browser (RFC 6749 4.1.2, RFC 9207).
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Callback {
-    pub(super) state: Option<String>,
+pub(in crate::identity) struct Callback {
+    pub(in crate::identity) state: Option<String>,
     pub(super) issuer: Option<String>,
     pub(super) result: CallbackResult,
 }
@@ -37,7 +37,7 @@ pub(super) enum CallbackError {
 
 impl Callback {
     /// Reads a query. Parameters that nobody knows are none of our business (FusionAuth adds `locale` and `userState`).
-    pub(super) fn read(query: &str) -> Self {
+    pub(in crate::identity) fn read(query: &str) -> Self {
         let mut found: [Option<String>; 4] = Default::default();
         let mut is_clear = true;
         for (name, value) in parse(query.as_bytes()) {

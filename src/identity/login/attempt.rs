@@ -18,7 +18,7 @@ const WORD: usize = 10;
 
 /// One login under way: everything that the callback is held against. The browser keeps it, sealed.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Attempt {
+pub(in crate::identity) struct Attempt {
     /// Says which one it is, in the cookie and to the issuer.
     id: [u8; 16],
     /// What nonce and code verifier are made of.
@@ -33,6 +33,11 @@ impl Attempt {
     pub(super) fn begin(return_to: &str, now: Moment) -> Option<Self> {
         let return_to = local_page(return_to).unwrap_or_else(|| "/".to_owned());
         Some(Self { id: random()?, seed: random()?, began: now.unix_seconds(), return_to })
+    }
+
+    /// One that leads to another site, which whoever calls this has made sure of.
+    pub(in crate::identity) fn outward(target: String, now: Moment) -> Option<Self> {
+        Some(Self { id: random()?, seed: random()?, began: now.unix_seconds(), return_to: target })
     }
 
     /// 22 letters with 128 random bits.
@@ -113,7 +118,7 @@ fn open(jar: &Jar, seals: &Seals, word: &str, value: &[u8]) -> Option<Attempt> {
 }
 
 /// The ends of the cookies that a callback with this `state` leaves behind; without one, of all logins of this browser.
-pub(super) fn ends(state: Option<&str>, jar: &Jar, headers: &HeaderMap) -> Vec<HeaderValue> {
+pub(in crate::identity) fn ends(state: Option<&str>, jar: &Jar, headers: &HeaderMap) -> Vec<HeaderValue> {
     let word = state.map(|state| state.get(..WORD).unwrap_or_default());
     let of_this = |name: &&str| is_word(name) && word.is_none_or(|word| word == *name);
     let names = jar.logins(headers).into_iter().map(|(name, _)| name).filter(of_this).take(MOST * 2);

@@ -10,6 +10,9 @@ mod party;
 mod provider;
 mod redeemed;
 
+pub(in crate::identity) use answer::Callback;
 pub use answer::TokenAnswer;
+pub(in crate::identity) use attempt::{Attempt, ends};
+pub(in crate::identity) use party::Wishes;
 pub use party::{Failed, Logins, RelyingParty, Sent};
 pub use provider::{Metadata, Provider, ProviderFault};

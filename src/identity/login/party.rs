@@ -10,12 +10,12 @@ use super::provider::{Metadata, Provider, ProviderFault};
 use super::redeemed::Redeemed;
 use crate::identity::issuer::{KeyRing, KeyRings};
 use crate::identity::keys::Key;
-use crate::identity::session::{Outcome, Refreshes, Seals, Session, Sessions, Tokens};
+use crate::identity::session::{Ended, Outcome, Refreshes, Seals, Session, Sessions, Tokens};
 use crate::identity::token::Token;
 use crate::identity::verify::{Algorithm, VerificationKey};
 use crate::identity::{Identifier, TokenAnswer};
 use crate::model::settings::{self, Issuer, Login};
-use crate::model::{Identity, LoginFault, Moment, Rejection};
+use crate::model::{Identity, LoginFault, Moment, Rejection, local_page};
 
 /// The gateway as OpenID Connect's relying party: one application, one issuer, and the sessions of those who logged in.
 pub struct RelyingParty {
@@ -35,8 +35,21 @@ pub struct RelyingParty {
 pub struct Logins {
     /// Renewals of tokens.
     pub refreshes: Arc<Refreshes>,
+    /// Sessions that people ended.
+    pub ended: Ended,
     /// Logins that were finished, so that none is finished twice.
     pub(super) redeemed: Redeemed,
+}
+
+/// What one login asks for beyond the configuration.
+#[derive(Debug, Default)]
+pub(in crate::identity) struct Wishes {
+    /// Instead of the configured scopes.
+    pub(in crate::identity) scope: Option<String>,
+    /// Further parameters.
+    pub(in crate::identity) parameters: Vec<(String, String)>,
+    /// FusionAuth: the page where new people register.
+    pub(in crate::identity) registers: bool,
 }
 
 /// Where a browser is sent, and with which cookies.
@@ -60,14 +73,18 @@ pub struct Failed {
 impl Logins {
     /// `clock` must be the clock that `Facts::received_at` is read from.
     pub fn new(clock: fn() -> Moment) -> Self {
-        Self { refreshes: Arc::new(Refreshes::new(clock)), redeemed: Redeemed::default() }
+        Self { refreshes: Arc::new(Refreshes::new(clock)), ended: Ended::default(), redeemed: Redeemed::default() }
     }
 }
 
 impl RelyingParty {
     /// `None` if nobody is to be logged in. Let `keys` follow the issuers first.
     pub fn new(settings: &settings::Identity, keys: &KeyRings) -> Option<Self> {
-        let login = settings.login.clone()?;
+        Self::of(settings.login.clone()?, settings, keys)
+    }
+
+    /// The same for another application than that of `identity.login`.
+    pub(in crate::identity) fn of(login: Login, settings: &settings::Identity, keys: &KeyRings) -> Option<Self> {
         let issuer = settings.issuers.iter().find(|issuer| issuer.name == login.issuer)?.clone();
         let seals = Arc::new(Seals::new(&login.session.keys));
         let secrets = [Some(&login.client_secret), login.previous_client_secret.as_ref()];
@@ -122,20 +139,32 @@ impl RelyingParty {
     /// # Errors
     /// `Unavailable` while the issuer is away; `Invalid` on a host where nobody logs in.
     pub async fn begin(&self, host: &str, page: &str, headers: &HeaderMap, now: Moment) -> Result<Sent, LoginFault> {
+        let attempt = Attempt::begin(page, now).ok_or(LoginFault::Unavailable)?;
+        self.start(host, &attempt, &Wishes::default(), headers, now).await
+    }
+
+    pub(in crate::identity) async fn start(
+        &self,
+        host: &str,
+        attempt: &Attempt,
+        wishes: &Wishes,
+        headers: &HeaderMap,
+        now: Moment,
+    ) -> Result<Sent, LoginFault> {
         let callback = self.callback(host).ok_or(LoginFault::Invalid)?;
         let metadata = self.provider.metadata(now).await.map_err(LoginFault::from)?;
-        let attempt = Attempt::begin(page, now).ok_or(LoginFault::Unavailable)?;
         let cookies = attempt.cookies(self.sessions.jar(), &self.seals, headers).ok_or(LoginFault::Unavailable)?;
-        let location = self.authorize(&metadata, callback, &attempt);
+        let location = self.authorize(&metadata, callback, attempt, wishes);
         let location = HeaderValue::try_from(location).map_err(|_| LoginFault::Unavailable)?;
         Ok(Sent { location, cookies })
     }
 
     /// RFC 6749 4.1.1, OpenID Connect Core 3.1.2.1, RFC 7636 4.3, and FusionAuth's own parameters.
-    fn authorize(&self, metadata: &Metadata, callback: &settings::Callback, attempt: &Attempt) -> String {
+    fn authorize(&self, metadata: &Metadata, callback: &settings::Callback, attempt: &Attempt, wishes: &Wishes) -> String {
         let login = &self.login;
         let max_age = login.max_age.map(|age| age.as_secs().to_string());
-        let (scope, state, nonce, challenge) = (login.scopes.join(" "), attempt.state(), attempt.nonce(), attempt.challenge());
+        let scope = wishes.scope.clone().unwrap_or_else(|| login.scopes.join(" "));
+        let (state, nonce, challenge) = (attempt.state(), attempt.nonce(), attempt.challenge());
         let pairs = [
             ("client_id", Some(login.client_id.as_str())),
             ("redirect_uri", Some(callback.url.as_str())),
@@ -152,8 +181,14 @@ impl RelyingParty {
         ];
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.extend_pairs(pairs.into_iter().filter_map(|(name, value)| Some((name, value?))));
-        let joint = if metadata.authorization_endpoint.contains('?') { '&' } else { '?' };
-        format!("{}{joint}{}", metadata.authorization_endpoint, query.finish())
+        query.extend_pairs(&wishes.parameters);
+        let endpoint = &metadata.authorization_endpoint;
+        // FusionAuth's page for new people takes the same parameters; nobody else has one.
+        let registration =
+            endpoint.strip_suffix("/authorize").filter(|_| wishes.registers).map(|rest| format!("{rest}/register"));
+        let endpoint = registration.as_ref().unwrap_or(endpoint);
+        let joint = if endpoint.contains('?') { '&' } else { '?' };
+        format!("{endpoint}{joint}{}", query.finish())
     }
 
     /// Ends a login: from the query of a callback to a session, and to the page that was asked for.
@@ -171,17 +206,25 @@ impl RelyingParty {
     ) -> Result<Sent, Failed> {
         let callback = Callback::read(query);
         let ended = ends(callback.state.as_deref(), self.sessions.jar(), headers);
-        match self.finish(identifier, logins, host, callback, headers, now).await {
+        let finished = async {
+            let (page, tokens) = self.redeem(identifier, logins, host, callback, headers, now).await?;
+            let session = Session::begin(tokens, now).ok_or(LoginFault::Unavailable)?;
+            let cookies = self.sessions.save(&session, headers, now).await?;
+            Ok((if page == "/" { self.login.after_login.clone() } else { page }, cookies))
+        };
+        match finished.await {
             Ok((page, mut cookies)) => {
                 cookies.extend(ended);
-                let location = HeaderValue::try_from(page).unwrap_or(HeaderValue::from_static("/"));
+                let location = local_page(&page).and_then(|page| HeaderValue::try_from(page).ok());
+                let location = location.unwrap_or(HeaderValue::from_static("/"));
                 Ok(Sent { location, cookies })
             }
             Err(fault) => Err(Failed { fault, cookies: ended }),
         }
     }
 
-    async fn finish(
+    /// From a callback to where the login was to lead, and the tokens.
+    pub(in crate::identity) async fn redeem(
         &self,
         identifier: &Identifier,
         logins: &Logins,
@@ -189,7 +232,7 @@ impl RelyingParty {
         callback: Callback,
         headers: &HeaderMap,
         now: Moment,
-    ) -> Result<(String, Vec<HeaderValue>), LoginFault> {
+    ) -> Result<(String, Tokens), LoginFault> {
         let redirect_uri = &self.callback(host).ok_or(LoginFault::Invalid)?.url;
         let state = callback.state.as_deref().ok_or(LoginFault::Invalid)?;
         let attempt = Attempt::find(state, self.sessions.jar(), &self.seals, headers, now).ok_or(LoginFault::Invalid)?;
@@ -221,10 +264,7 @@ impl RelyingParty {
         };
         let answer = self.provider.exchange(&code, &attempt.verifier(), redirect_uri, now).await.map_err(LoginFault::from)?;
         let tokens = self.believe(identifier, answer, &attempt.nonce(), &code, now).await?;
-        let session = Session::begin(tokens, now).ok_or(LoginFault::Unavailable)?;
-        let cookies = self.sessions.save(&session, headers, now).await?;
-        let page = if attempt.return_to == "/" { self.login.after_login.clone() } else { attempt.return_to };
-        Ok((page, cookies))
+        Ok((attempt.return_to, tokens))
     }
 
     /// The tokens of a login, if all that is known about them fits together.
@@ -297,6 +337,30 @@ impl RelyingParty {
             None if self.ring.keys(now).is_none() => Err(LoginFault::Unavailable),
             None => Ok(false),
         }
+    }
+
+    /// Where browsers are sent in order to log out of the issuer as well, and where it sends them then (OpenID Connect RP-Initiated
+    /// Logout). An issuer that is away keeps nobody here: its page may be back before the browser is there.
+    ///
+    /// Without `id_token_hint`: FusionAuth does not look at it where there is a `client_id`, and histories and logs would keep it.
+    pub async fn logout(&self, after: &str, now: Moment) -> Option<HeaderValue> {
+        let metadata = self.provider.known_metadata(now).await;
+        let endpoint = metadata.map_or_else(|_| self.provider.usual().end_session_endpoint, |it| it.end_session_endpoint.clone());
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("client_id", &self.login.client_id);
+        if let Some(tenant) = &self.issuer.tenant {
+            query.append_pair("tenantId", tenant);
+        }
+        query.append_pair("post_logout_redirect_uri", after);
+        let joint = if endpoint.contains('?') { '&' } else { '?' };
+        HeaderValue::try_from(format!("{endpoint}{joint}{}", query.finish())).ok()
+    }
+
+    /// Where browsers reach the issuer: `https://host[:port]`.
+    pub fn public_origin(&self) -> String {
+        let address = self.login.public_url.as_ref().unwrap_or(&self.issuer.url);
+        let end = address.match_indices('/').nth(2).map_or(address.len(), |(at, _)| at);
+        address.get(..end).unwrap_or_default().to_ascii_lowercase()
     }
 
     /// The token's own end: an identity lasts for the clock skew longer, and that is no time to wait for.

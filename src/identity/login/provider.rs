@@ -50,6 +50,8 @@ pub struct Metadata {
     pub token_endpoint: String,
     /// Where browsers are sent to in order to log out.
     pub end_session_endpoint: String,
+    /// Where the issuer says who somebody is.
+    pub userinfo_endpoint: String,
     /// RFC 9207: the issuer always says who it is.
     pub says_issuer: bool,
     asked_at: Duration,
@@ -178,6 +180,28 @@ impl Provider {
         self.tokens(&[("grant_type", "refresh_token"), ("refresh_token", refresh_token)], now).await
     }
 
+    /// What the issuer knows about whom an access token is for (OpenID Connect Core 5.3).
+    ///
+    /// # Errors
+    /// [`ProviderFault`].
+    pub async fn userinfo(&self, access_token: &str, now: Moment) -> Result<Map<String, Value>, ProviderFault> {
+        let metadata = self.known_metadata(now).await?;
+        let client = self.client.as_ref().ok_or(ProviderFault::Away)?;
+        let mut bearer = HeaderValue::try_from(format!("Bearer {access_token}")).map_err(|_| ProviderFault::Refused)?;
+        bearer.set_sensitive(true);
+        let request = client.get(&metadata.userinfo_endpoint).header(AUTHORIZATION, bearer).header(ACCEPT, "application/json");
+        let (status, document) = self.ask(request).await.map_err(|why| {
+            tracing::warn!(issuer = %self.name, "no userinfo: {why}");
+            ProviderFault::Away
+        })?;
+        match status.as_u16() {
+            200 => json::object(&document).map_err(|_| ProviderFault::Nonsense),
+            401 | 403 => Err(ProviderFault::Refused),
+            429 | 500..=599 => Err(ProviderFault::Away),
+            _ => Err(ProviderFault::Nonsense),
+        }
+    }
+
     async fn tokens(&self, form: &[(&str, &str)], now: Moment) -> Result<TokenAnswer, ProviderFault> {
         let metadata = self.known_metadata(now).await?;
         let client = self.client.as_ref().ok_or(ProviderFault::Away)?;
@@ -258,6 +282,7 @@ impl Metadata {
             authorization_endpoint: at(&provider.public_url, "authorization_endpoint", "/oauth2/authorize"),
             token_endpoint: at(&provider.url, "token_endpoint", "/oauth2/token"),
             end_session_endpoint: at(&provider.public_url, "end_session_endpoint", "/oauth2/logout"),
+            userinfo_endpoint: at(&provider.url, "userinfo_endpoint", "/oauth2/userinfo"),
             says_issuer: document.get("authorization_response_iss_parameter_supported") == Some(&Value::Bool(true)),
             asked_at,
         }
@@ -292,11 +317,11 @@ mod tests {
             tenant: None,
             audiences: Vec::new(),
             hmac_secrets: Vec::new(),
+            introspection: None,
             refresh: Duration::from_secs(300),
             max_stale: Duration::from_secs(3600),
             cooldown: Duration::from_secs(30),
             timeout: Duration::from_secs(5),
-            introspection: None,
         };
         let login = Login {
             issuer: "acme".into(),

@@ -95,7 +95,7 @@ impl Session {
     }
 
     /// Each text after its length; none is longer than a cookie jar.
-    pub(super) fn encode(&self, with_id_token: bool) -> Vec<u8> {
+    pub(in crate::identity) fn encode(&self, with_id_token: bool) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.access_token.len() * 2 + 256);
         for number in [self.generation, self.began, self.seen, self.renewed, self.expires] {
             out.extend_from_slice(&number.to_be_bytes());
@@ -110,7 +110,7 @@ impl Session {
         out
     }
 
-    pub(super) fn decode(id: [u8; 16], plain: &[u8]) -> Option<Self> {
+    pub(in crate::identity) fn decode(id: [u8; 16], plain: &[u8]) -> Option<Self> {
         let mut reader = Reader(plain);
         let mut numbers = [0; 5];
         for number in &mut numbers {

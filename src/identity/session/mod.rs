@@ -2,12 +2,14 @@
 //! renewed once for all the requests that notice it at the same time (`refreshes`).
 
 mod content;
+mod ended;
 mod jar;
 mod refreshes;
 mod seal;
 mod store;
 
 pub use content::{Session, Tokens};
+pub use ended::Ended;
 pub use refreshes::{Outcome, Refreshes};
 pub use store::{Opened, Sessions};
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 use http::HeaderName;
 use serde_json::{Map, Value};
 
-use super::{Credentials, Introspection, Login, Revocation, Secret};
+use super::{Credentials, HostedBackend, Introspection, Login, Logout, Revocation, Secret};
 use crate::model::{Name, claim};
 
 /// `identity:`
@@ -26,12 +26,16 @@ pub struct Identity {
     pub account: Vec<String>,
     /// Verified tokens that are remembered.
     pub cache_tokens: usize,
-    /// What was taken back before it expired.
-    pub revocation: Option<Revocation>,
     /// API keys, bound tokens, and what is told to clients and upstreams.
     pub credentials: Credentials,
     /// Logging people in; `None`: the gateway only reads tokens that requests bring.
     pub login: Option<Login>,
+    /// What was taken back before it expired.
+    pub revocation: Option<Revocation>,
+    /// How they log out again.
+    pub logout: Logout,
+    /// For FusionAuth's browser SDKs; `None`: not here.
+    pub hosted: Option<HostedBackend>,
 }
 
 impl Default for Identity {
@@ -49,11 +53,21 @@ impl Default for Identity {
             credentials: Credentials::default(),
             login: None,
             revocation: None,
+            logout: Logout::default(),
+            hosted: None,
         }
     }
 }
 
 impl Identity {
+    /// The headers of a request that upstreams do not get from clients: those that they trust to be the gateway's, and the keys of
+    /// machine clients.
+    pub fn withheld(&self) -> impl Iterator<Item = &HeaderName> {
+        let keys = self.credentials.api_keys.as_ref().map(|keys| &keys.header);
+        let token = self.credentials.upstream_token.as_ref().map(|token| &token.header);
+        self.forward_claims.iter().map(|(name, _)| name).chain(keys).chain(token)
+    }
+
     /// The first declared claim that is not as it was declared.
     pub fn unmet_claim(&self, claims: &Map<String, Value>) -> Option<&str> {
         let is_met = |name: &str, expected: &ClaimType| match claim::find(claims, name) {

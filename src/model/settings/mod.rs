@@ -4,11 +4,13 @@
 
 mod accounting;
 mod credentials;
+mod hosted;
 mod identity;
 mod lifecycle;
 mod limits;
 mod listeners;
 mod login;
+mod logout;
 mod observing;
 mod redis;
 mod revocation;
@@ -25,11 +27,13 @@ use ipnet::IpNet;
 pub use self::redis::Redis;
 pub use accounting::{Billing, Meter, OnFull, Throttling};
 pub use credentials::{ApiKey, ApiKeys, Credentials, Dpop, Inquiry, Introspection, ResourceMetadata, UpstreamToken};
+pub use hosted::HostedBackend;
 pub use identity::{ClaimKind, ClaimType, Identity, Issuer, TokenFrom};
 pub use lifecycle::Lifecycle;
 pub use limits::{Limits, RequestsPerIp};
 pub use listeners::{Acme, AcmeChallenge, Certificate, ClientCertificates, Listener, Protocols, ProxyProtocol, Tls, TlsVersion};
 pub use login::{Callback, Login, SameSite, SessionStore, Sessions};
+pub use logout::Logout;
 pub use observing::{AccessLog, LogOutput, Tracing};
 pub use revocation::{EventLog, OnStale, Revocation, WebhookSignature, Webhooks};
 pub use routes::{

@@ -57,7 +57,7 @@ pub(in crate::proxy) fn shape_request(session: &Session, request: &mut RequestHe
         }
     }
     let policy = &exchange.snapshot().config.identity;
-    for name in identity::withheld(policy) {
+    for name in policy.withheld() {
         fields.remove(name);
     }
     if let Some(proof) = trail.route().and_then(|route| identity::withheld_proof(policy, route.route.auth)) {
@@ -69,7 +69,10 @@ pub(in crate::proxy) fn shape_request(session: &Session, request: &mut RequestHe
     }
     join_cookies(fields, &facts.headers)?;
     if let Some(party) = exchange.snapshot().login() {
-        secrets::keep_back(party.sessions(), fields);
+        secrets::keep_back(|field| party.sessions().without_ours(field), fields);
+    }
+    if let Some(hosted) = exchange.snapshot().hosted() {
+        secrets::keep_back(|field| hosted.without_ours(field), fields);
     }
     if let Some(route) = trail.route() {
         edits::apply(&route.route.request_headers, fields)?;
@@ -86,6 +89,9 @@ pub(in crate::proxy) fn shape_request(session: &Session, request: &mut RequestHe
     if let Some(identity) = identity {
         for (name, value) in &identity.forwarded {
             fields.insert(name, value.clone());
+        }
+        if let Some((name, value)) = exchange.snapshot().upstream_token(trail.route(), identity, facts.received_at) {
+            fields.insert(name, value);
         }
     }
     apply_plan(permit.plan(), fields)?;

@@ -47,6 +47,7 @@ struct State {
     id_token: Mutex<Option<Claims>>,
     token_answer: Mutex<Option<Answer>>,
     discovery: Mutex<Option<Answer>>,
+    userinfo: Mutex<Option<Answer>>,
     outage: Mutex<Option<Outage>>,
 }
 
@@ -98,6 +99,11 @@ impl Provider {
     /// Answers requests for the discovery document.
     pub fn discovery(&self, make: impl Fn(Value) -> Option<Vec<u8>> + Send + Sync + 'static) {
         *self.state.discovery.lock().unwrap() = Some(Arc::new(make));
+    }
+
+    /// Answers requests for userinfo.
+    pub fn userinfo(&self, make: impl Fn(Value) -> Option<Vec<u8>> + Send + Sync + 'static) {
+        *self.state.userinfo.lock().unwrap() = Some(Arc::new(make));
     }
 
     /// As it was at the start.
@@ -163,8 +169,20 @@ impl State {
                 Some(answer("200 OK", "Content-Type: application/json\r\n", &get(issuer().address(), path, "").body))
             }
             "/oauth2/token" => self.token(request),
+            "/oauth2/userinfo" => self.userinfo(request),
             _ => Some(answer("404 Not Found", "", "")),
         }
+    }
+
+    /// Believes every access token, as far as it can be read.
+    fn userinfo(&self, request: &str) -> Option<Vec<u8>> {
+        let token = request
+            .lines()
+            .find_map(|line| line.to_ascii_lowercase().starts_with("authorization: bearer ").then(|| &line[22..]))?;
+        let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?).ok()?;
+        let good = json!({ "sub": claims["sub"], "email": "ann@example.com" });
+        let make = self.userinfo.lock().unwrap().clone();
+        make.map_or_else(|| Some(as_json("200 OK", &good)), |make| make(good.clone()))
     }
 
     fn token(&self, request: &str) -> Option<Vec<u8>> {

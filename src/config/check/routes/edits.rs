@@ -19,11 +19,13 @@ pub(super) fn request(field: Field<'_>, identity: &Identity) -> HeaderEdits {
         // Often a key for the upstream: HTTP/2 then keeps it out of its tables, and `Debug` does not show it.
         value.set_sensitive(true);
     }
-    let claimed = |name: &HeaderName| identity.forward_claims.iter().any(|(claimed, _)| claimed == name);
+    let claimed = |name: &HeaderName| identity.withheld().any(|withheld| withheld == name);
     let named = edits.remove.iter().chain(edits.set.iter().chain(&edits.add).map(|(name, _)| name));
     for name in named.filter(|name| claimed(name)) {
-        let problem = Problem::error("config::conflict", format!("`{name}` comes from `identity.forward_claims`"));
-        field.note_at_key(problem.label("edits it").hint("upstreams trust it to be the caller's claim: choose another header"));
+        let problem = Problem::error("config::conflict", format!("`{name}` is a header of `identity`'s"));
+        field.note_at_key(
+            problem.label("edits it").hint("clients cannot send it to upstreams, which trust it: choose another header"),
+        );
     }
     edits
 }

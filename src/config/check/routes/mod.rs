@@ -66,6 +66,7 @@ pub(super) fn lower<'a>(top: &Section<'a>, upstreams: &[Upstream], identity: &Id
     }
     let asks = |draft: &&Draft<'_>| matches!(draft.route.auth, Auth::Required | Auth::Optional | Auth::OptionalLenient);
     if identity.issuers.is_empty()
+        && identity.credentials.api_keys.is_none()
         && let Some(draft) = drafts.iter().find(asks)
         && let Some(field) = draft.auth
     {
@@ -122,6 +123,22 @@ impl Draft<'_> {
     }
 }
 
+/// `upstream_token`
+fn vouches(field: Field<'_>, identity: &Identity, auth: Option<Auth>) -> bool {
+    let wanted = field.yes_or_no().unwrap_or(false);
+    let hint = if identity.credentials.upstream_token.is_none() {
+        Some("there is no `identity.upstream_token`, which says how it is made")
+    } else if auth == Some(Auth::None) {
+        Some("with `auth: none` nobody is known who could be vouched for")
+    } else {
+        None
+    };
+    if let Some(hint) = hint.filter(|_| wanted) {
+        field.note(Problem::error("config::conflict", "no token can be made for this upstream").label("of what?").hint(hint));
+    }
+    wanted
+}
+
 fn draft<'a>(section: &Section<'a>, known: &Known<'_>) -> Draft<'a> {
     let name_word = section.required("name", "logs, metrics and rules call it by its name").and_then(Field::word);
     let route_name = name_word.and_then(name);
@@ -141,6 +158,7 @@ fn draft<'a>(section: &Section<'a>, known: &Known<'_>) -> Draft<'a> {
     let response_headers = of_upstream("response_headers").map(edits::response);
     let compression = of_upstream("compress").and_then(compress::lower);
     let mirror = of_upstream("mirror").and_then(|field| mirror::lower(field, known.upstreams));
+    let upstream_token = of_upstream("upstream_token").is_some_and(|field| vouches(field, known.identity, auth));
     let body_size = section.optional("body_size").and_then(|field| field.bytes(0..=1 << 40));
     let rule_body_field = section.optional("rule_body");
     let rule_body = rule_body_field.and_then(|field| field.bytes(1..=64 << 10));
@@ -168,6 +186,7 @@ fn draft<'a>(section: &Section<'a>, known: &Known<'_>) -> Draft<'a> {
             response_headers: response_headers.unwrap_or_default(),
             security_headers,
             compression,
+            upstream_token,
             mirror,
         },
         name: route_name.and(name_word),

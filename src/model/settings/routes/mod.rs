@@ -55,6 +55,8 @@ pub struct Route {
     pub security_headers: Option<SecurityHeaders>,
     /// Of the upstream's answers.
     pub compression: Option<Compression>,
+    /// Whether the upstream gets a token of the gateway's own.
+    pub upstream_token: bool,
     /// Who gets a copy.
     pub mirror: Option<Mirror>,
 }
