@@ -44,6 +44,8 @@ mod redis;
 mod rehearsing;
 mod retries;
 mod revocation;
+mod revocation_feed;
+mod revocation_operators;
 mod rewriting;
 mod routing;
 mod rules;
