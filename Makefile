@@ -25,6 +25,7 @@ test:
 	scripts/install-missing build
 	scripts/install-missing test
 	npm ci --prefix tests/e2e/provider --no-fund --no-audit
+	npm ci --prefix tests/e2e/browser --no-fund --no-audit
 	npm ci --prefix tests/gateway/peers --no-fund --no-audit
 	cargo test --locked
 

@@ -145,6 +145,7 @@ fn rule() {
         claims: Default::default(),
         routes: vec!["a".into()],
         read_bodies: Default::default(),
+        login: true,
     };
     let now = clock::now();
     check!().with_iterations(INPUTS).for_each(|input: &[u8]| {

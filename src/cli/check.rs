@@ -50,6 +50,12 @@ impl Check {
     }
 }
 
+/// Checks a file that was just written, for people.
+pub(super) fn report(path: &Path) -> Result<(), Failure> {
+    let check = Check { source: Source { config: Some(path.to_owned()) }, strict: false, output: Output::Human };
+    check.execute()
+}
+
 /// Everything that is wrong, and what there is if nothing is.
 fn examine(path: &Path) -> (Option<String>, Vec<Problem>) {
     let loaded = match config::load(path) {

@@ -7,6 +7,7 @@ mod check;
 mod console;
 mod demo;
 mod explain;
+mod init;
 mod key;
 mod reload;
 mod run;
@@ -34,6 +35,8 @@ struct Cli {
 enum Command {
     /// Try it: a FusionAuth-shaped issuer, two services and the gateway, all on this machine.
     Demo(demo::Demo),
+    /// Write a configuration, from what a FusionAuth says of itself.
+    Init(init::Init),
     /// Serve.
     Run(run::Run),
     /// What a running gateway does.
@@ -93,6 +96,7 @@ impl Failure {
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Demo(demo) => demo.execute(),
+        Command::Init(init) => init.execute(),
         Command::Run(run) => run.execute(),
         Command::Status(status) => status.execute(),
         Command::Reload(reload) => reload.execute(),

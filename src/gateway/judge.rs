@@ -1,4 +1,4 @@
-use super::{BodySource, Lasting, Permit, Snapshot, Trail, endpoints};
+use super::{BodySource, Lasting, Permit, Snapshot, Trail, endpoints, identify};
 use crate::model::Ending;
 
 /// The life of a request up to the moment it may leave. Each line is one stage; each stage sees only the values before it.
@@ -14,10 +14,11 @@ pub async fn judge<B: BodySource>(
     let facts = trail.facts();
     let route = trail.matched(snapshot.route(&facts))?;
     route.admits(&facts)?; // barred addresses, preflights and maintenance leave here
-    let caller = trail.identified(snapshot.identify(&facts, route.auth()).await)?;
+    let caller = identify::identify(snapshot, lasting, trail, &facts, &route).await?; // browsers nobody knows leave for the login
     let facts = trail.read(facts, route.rule_body(), body).await?; // nothing, on almost every route
     let decision = trail.decided(snapshot.rules.decide(&route.rules, &facts, route.name(), &caller));
-    let plan = decision.plan(route.is_open())?; // a rule's own deny or reply leaves here
+    let plan = decision.plan(route.is_open());
+    let plan = identify::after_rules(snapshot, lasting, trail, plan).await?; // a rule's own deny or reply leaves here
     let pool = route.pool(&plan, &facts, snapshot)?; // a route's fixed answer or redirect leaves here
     lasting.accepts_usage()?;
     let admission = trail.admitted(lasting.throttling.admit(&plan.draws, facts.received_at))?;

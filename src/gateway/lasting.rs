@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use super::{AccessLog, Faults};
 use crate::billing::Ledger;
-use crate::identity::KeyRings;
+use crate::identity::revocation::Revocations;
+use crate::identity::{KeyRings, Logins};
 use crate::metrics::Metrics;
 use crate::model::Rejection;
 use crate::redis::Redis;
@@ -17,6 +18,10 @@ pub struct Lasting {
     pub metrics: Arc<Metrics>,
     /// The issuers' keys.
     pub keys: Arc<KeyRings>,
+    /// Renewals of tokens, and logins that were finished.
+    pub logins: Logins,
+    /// What was taken back before it expired.
+    pub revocations: Revocations,
     /// What was drawn from which limit.
     pub throttling: Throttling,
     /// The bill; `None` without a `billing:` section.

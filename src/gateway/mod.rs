@@ -8,6 +8,7 @@ mod body;
 pub mod clock;
 mod doors;
 mod endpoints;
+mod identify;
 mod judge;
 mod lasting;
 mod live;

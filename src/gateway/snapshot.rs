@@ -6,7 +6,8 @@ use http::{HeaderName, HeaderValue};
 use super::permit::UpstreamEntry;
 use super::route::Detours;
 use super::{Doors, Lasting, clock};
-use crate::identity::Identifier;
+use crate::identity::webhook::Webhooks;
+use crate::identity::{Identifier, RelyingParty};
 use crate::metrics::{MeterHandles, RouteHandles, RuleHandles};
 use crate::model::settings::{Auth, Config, Route, RouteDefault};
 use crate::model::{Absence, Caller, Facts, Hook, Identity, Moment, Name, Problem, Rejection, Severity, TokenFault};
@@ -30,6 +31,9 @@ pub struct Snapshot {
     /// For requests that match no route.
     pub unrouted: RouteHandles,
     identification: Identification,
+    login: Option<Arc<RelyingParty>>,
+    /// What FusionAuth tells.
+    pub webhooks: Option<Webhooks>,
     router: Router,
     routes: Vec<Arc<RouteEntry>>,
     upstreams: HashMap<Name, Arc<UpstreamEntry>>,
@@ -101,10 +105,17 @@ impl Snapshot {
             }
             (None, _) => {
                 lasting.keys.follow(&config.identity.issuers);
-                Identification::Tokens(Arc::new(Identifier::new(&config.identity, &lasting.keys)))
+                let identifier = Identifier::new(&config.identity, &lasting.keys).unless(lasting.revocations.set());
+                Identification::Tokens(Arc::new(identifier))
             }
         };
+        lasting.revocations.follow(&config.identity);
+        let webhooks = Webhooks::new(&config.identity, &lasting.keys);
         lasting.redis.follow(config.redis.as_ref());
+        let login = match before {
+            Some(before) if before.config.identity == config.identity => before.login.clone(),
+            _ => RelyingParty::new(&config.identity, &lasting.keys).map(Arc::new),
+        };
         lasting.pools.follow(&config.upstreams, clock::steady());
         lasting.throttling.set_max_keys(config.throttling.max_keys);
 
@@ -133,6 +144,8 @@ impl Snapshot {
             meters,
             unrouted: metrics.route(&Name::from("")),
             identification,
+            login,
+            webhooks,
             router: Router::new(&config.routes),
             routes,
             upstreams,
@@ -182,6 +195,11 @@ impl Snapshot {
     /// How callers become known.
     pub fn identification(&self) -> &Identification {
         &self.identification
+    }
+
+    /// How people log in, if they can.
+    pub fn login(&self) -> Option<&Arc<RelyingParty>> {
+        self.login.as_ref()
     }
 
     /// One upstream.

@@ -14,6 +14,7 @@ use super::credentials::{self, ApiKeyRing, Binding, FirstUse, Proof, Proofs, Sch
 use super::forward;
 use super::issuer::{Asker, KeyRing, KeyRings};
 use super::keys::Key;
+use super::revocation::{self, Revoked, Standing};
 use super::seen::{Entry, Seen, Voucher};
 use super::token::Token;
 use super::verify::{Algorithm, VerificationKey};
@@ -34,6 +35,7 @@ pub struct Identifier {
     signing: Option<Signing>,
     /// Documents that everybody may read, by path.
     published: Vec<(String, Arc<FixedAnswer>)>,
+    revoked: Arc<Revoked>,
 }
 
 /// Where the keys of one configured issuer come from.
@@ -86,7 +88,14 @@ impl Identifier {
             api_keys: ApiKeyRing::of(settings),
             proofs: keys.proofs(),
             policy: settings.clone(),
+            revoked: Arc::default(),
         }
+    }
+
+    /// Refuses what is in the set, too.
+    #[must_use]
+    pub fn unless(self, revoked: &Arc<Revoked>) -> Self {
+        Self { revoked: Arc::clone(revoked), ..self }
     }
 
     /// Who sent this request, as far as the route wants to know.
@@ -164,7 +173,11 @@ impl Identifier {
             None => Box::pin(self.find_out(text, scheme, now)).await?,
         };
         binding.admits(scheme, self.policy.credentials.dpop)?;
-        Ok((identity, binding))
+        match self.revoked.judge(|| identity.claims.marks(revocation::marks)) {
+            Standing::Clear => Ok((identity, binding)),
+            Standing::Revoked => Err(TokenFault::Revoked.into()),
+            Standing::Unknown => Err(Refused::WithoutKeys),
+        }
     }
 
     /// Who a token names that is not remembered.

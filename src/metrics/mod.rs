@@ -4,21 +4,25 @@
 //! `docs/metrics.md`, and a test compares that page with what a running gateway exposes.
 
 mod listeners;
+mod login;
 mod meters;
 mod mirrors;
 mod protection;
 mod registry;
 mod requests;
+mod revocations;
 mod rules;
 mod upstreams;
 mod websockets;
 
 pub use listeners::ListenerHandles;
+pub use login::{LoginCounters, LoginResult, RefreshResult, SessionResult};
 pub use meters::MeterHandles;
 pub use mirrors::{MirrorHandles, Mirrored};
 pub use protection::{Protection, Refused, Shed};
 pub use registry::{Metrics, Observed};
 pub use requests::RouteHandles;
+pub use revocations::RevocationsObserved;
 pub use rules::RuleHandles;
 pub use upstreams::{ServerObserved, UpstreamHandles, UpstreamObserved};
 pub use websockets::{WebsocketEnd, WebsocketHandles};

@@ -22,7 +22,7 @@ struct HookHandles {
 }
 
 /// The `action` label of `tollgate_rule_actions_total`: what [`crate::model::Effect::verb`] says.
-const ACTIONS: [&str; 12] = [
+const ACTIONS: [&str; 13] = [
     "deny",
     "allow",
     "route_to",
@@ -32,6 +32,7 @@ const ACTIONS: [&str; 12] = [
     "set_header",
     "remove_header",
     "redirect",
+    "redirect_to_login",
     "respond",
     "tag",
     "log",

@@ -93,6 +93,11 @@ pub enum Effect {
         /// The `Location`.
         location: HeaderValue,
     },
+    /// `redirect_to_login()`; ends the rules.
+    RedirectToLogin {
+        /// The page to come back to: a path of this site with or without a query; `None` is the one that was asked for.
+        return_to: Option<Name>,
+    },
     /// `respond(status, body)`; ends the rules.
     Respond {
         /// 200 to 599.
@@ -119,6 +124,7 @@ impl Effect {
             Self::SetHeader(..) => "set_header",
             Self::RemoveHeader(_) => "remove_header",
             Self::Redirect { .. } => "redirect",
+            Self::RedirectToLogin { .. } => "redirect_to_login",
             Self::Respond { .. } => "respond",
             Self::Tag(..) => "tag",
             Self::Log(..) => "log",
@@ -132,7 +138,7 @@ impl Effect {
 
     /// Whether later rules are not run.
     pub const fn ends_rules(&self) -> bool {
-        matches!(self, Self::Deny { .. } | Self::Redirect { .. } | Self::Respond { .. })
+        matches!(self, Self::Deny { .. } | Self::Redirect { .. } | Self::RedirectToLogin { .. } | Self::Respond { .. })
     }
 }
 

@@ -18,6 +18,11 @@ pub enum Ending {
         /// Where to.
         location: HeaderValue,
     },
+    /// A rule's `redirect_to_login`, until the gateway makes a redirect of it, or a refusal if no browser asks.
+    Login {
+        /// The page to come back to; `None` is the one that was asked for.
+        return_to: Option<Name>,
+    },
     /// A route's fixed answer.
     Fixed(Arc<FixedAnswer>),
     /// The answer to a CORS preflight.
@@ -43,6 +48,7 @@ impl Ending {
         match self {
             Self::Rejected(rejection) => rejection.status(),
             Self::Redirect { status, .. } | Self::Respond { status, .. } => *status,
+            Self::Login { .. } => 401,
             Self::Fixed(answer) => answer.status,
             Self::Preflight => 204,
         }
@@ -52,6 +58,7 @@ impl Ending {
     pub fn kind(&self) -> OutcomeKind {
         match self {
             Self::Rejected(rejection) => rejection.kind(),
+            Self::Login { .. } => OutcomeKind::Unauthenticated,
             Self::Redirect { .. } => OutcomeKind::Redirected,
             Self::Respond { .. } | Self::Fixed(_) | Self::Preflight => OutcomeKind::Responded,
         }

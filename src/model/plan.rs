@@ -38,6 +38,7 @@ impl Decision {
                 Effect::Redirect { status, location } => {
                     return Err(Ending::Redirect { status: *status, location: location.clone() });
                 }
+                Effect::RedirectToLogin { return_to } => return Err(Ending::Login { return_to: return_to.clone() }),
                 Effect::Respond { status, body } => {
                     return Err(Ending::Respond { status: *status, body: body.clone() });
                 }

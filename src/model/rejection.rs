@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Name, OutcomeKind, TokenFault};
+use super::{LoginFault, Name, OutcomeKind, TokenFault};
 
 /// Every way in which the gateway refuses. Closed, so that each has one status, one public reason and one label; it carries no
 /// text of a client or an upstream.
@@ -21,6 +21,8 @@ pub enum Rejection {
     Unauthenticated(TokenFault),
     /// The issuer's keys were never fetched, or are older than `max_stale`.
     KeysUnavailable,
+    /// A login, or what rests on one, came to nothing.
+    Login(LoginFault),
     /// A rule's `deny`.
     Denied {
         /// 400 to 599.
@@ -162,6 +164,7 @@ impl Rejection {
             Self::BadRequest(malformed) => malformed.status(),
             Self::NoRoute => 404,
             Self::Unauthenticated(_) => 401,
+            Self::Login(fault) => fault.status(),
             Self::Denied { status, .. } => *status,
             Self::NotAllowed | Self::IpDenied => 403,
             Self::RuleFailed | Self::Internal => 500,
@@ -186,6 +189,7 @@ impl Rejection {
             Self::Unauthenticated(TokenFault::Missing) => "token_required",
             Self::Unauthenticated(_) => "invalid_token",
             Self::KeysUnavailable => "identity_unavailable",
+            Self::Login(fault) => fault.reason(),
             Self::Denied { reason, .. } => reason,
             Self::NotAllowed => "not_allowed",
             Self::RuleFailed => "rule_error",
@@ -209,6 +213,7 @@ impl Rejection {
             Self::KeysUnavailable | Self::LedgerUnavailable | Self::Overloaded | Self::Maintenance { .. } => {
                 OutcomeKind::Unavailable
             }
+            Self::Login(fault) => fault.kind(),
             Self::Denied { .. } | Self::NotAllowed | Self::IpDenied => OutcomeKind::Denied,
             Self::RuleFailed | Self::Internal => OutcomeKind::RuleError,
             Self::Throttled(_) => OutcomeKind::Throttled,
@@ -222,7 +227,10 @@ impl Rejection {
             Self::Throttled(Throttled { retry_after: wait, .. }) | Self::Maintenance { retry_after: wait } => {
                 Some((wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1))
             }
-            Self::KeysUnavailable | Self::LedgerUnavailable | Self::Upstream(UpstreamFault::NoServer) => Some(5),
+            Self::KeysUnavailable
+            | Self::LedgerUnavailable
+            | Self::Login(LoginFault::Unavailable)
+            | Self::Upstream(UpstreamFault::NoServer) => Some(5),
             Self::Overloaded | Self::Upstream(UpstreamFault::Busy) => Some(1),
             _ => None,
         }

@@ -92,7 +92,7 @@ fn compose(ending: &Ending, asked: &Asked<'_>) -> Result<(ResponseHeader, Bytes)
     let (content_type, body) = match ending {
         Ending::Rejected(rejection) => refusal(rejection, asked, &mut head)?,
         Ending::Fixed(answer) => (answer.content_type.clone(), answer.body.clone()),
-        Ending::Redirect { .. } | Ending::Preflight => (TEXT, Bytes::new()),
+        Ending::Redirect { .. } | Ending::Preflight | Ending::Login { .. } => (TEXT, Bytes::new()),
         Ending::Respond { body, .. } => (TEXT, Bytes::copy_from_slice(body.as_bytes())),
     };
     // RFC 9110 §8.6, §15.3.5: these statuses have no body, and 204 and 304 no length either.
@@ -115,7 +115,7 @@ fn compose(ending: &Ending, asked: &Asked<'_>) -> Result<(ResponseHeader, Bytes)
                 head.insert_header(name.clone(), value)?;
             }
         }
-        Ending::Respond { .. } | Ending::Preflight => {}
+        Ending::Respond { .. } | Ending::Preflight | Ending::Login { .. } => {}
     }
     let Some(route) = asked.route else { return Ok((head, body)) };
     if let Some(security) = &route.security_headers {
@@ -137,17 +137,22 @@ const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json"
 /// A page for people, or a problem document for everybody else.
 fn refusal(rejection: &Rejection, asked: &Asked<'_>, head: &mut ResponseHeader) -> Result<(HeaderValue, Bytes)> {
     let id = asked.facts.map(|facts| facts.id);
-    if *asked.pages == ErrorPages::Off {
+    // Nobody but a browser logs in, and people cannot do anything with JSON.
+    let pages = match (asked.pages, rejection) {
+        (ErrorPages::Off, Rejection::Login(_)) => &ErrorPages::Standard,
+        (pages, _) => pages,
+    };
+    if *pages == ErrorPages::Off {
         return Ok((PROBLEM, problem(rejection, id)));
     }
     cors::vary(head, "Accept")?;
     let request_id = id.map(|id| id.to_string()).unwrap_or_default();
     let words =
         Words { status: rejection.status(), title: title(rejection), reason: rejection.reason(), request_id: &request_id };
-    let Some(page) = asked.facts.and_then(|facts| pages::page(asked.pages, &facts.headers, &words)) else {
+    let Some(page) = asked.facts.and_then(|facts| pages::page(pages, &facts.headers, &words)) else {
         return Ok((PROBLEM, problem(rejection, id)));
     };
-    if *asked.pages == ErrorPages::Standard {
+    if *pages == ErrorPages::Standard {
         head.insert_header(
             header::CONTENT_SECURITY_POLICY,
             "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
@@ -169,6 +174,8 @@ fn decorate(head: &mut ResponseHeader, rejection: &Rejection, asked: &Asked<'_>)
         Rejection::Denied { status: 401, .. } => {
             head.insert_header(header::WWW_AUTHENTICATE, challenge(asked.identity, asked.facts, None))?;
         }
+        // The address of a callback has a code in it.
+        Rejection::Login(_) => head.insert_header(header::REFERRER_POLICY, "no-referrer")?,
         Rejection::Throttled(throttled) => {
             let fields = limits::Fields::refused(throttled);
             head.insert_header(limits::RATE_LIMIT_POLICY, fields.policy)?;

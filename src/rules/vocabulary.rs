@@ -15,6 +15,8 @@ pub struct Vocabulary {
     pub routes: Vec<Name>,
     /// The routes whose rules may read bodies.
     pub read_bodies: Vec<Name>,
+    /// Whether people can log in.
+    pub login: bool,
 }
 
 impl Vocabulary {
@@ -25,6 +27,7 @@ impl Vocabulary {
             meters: config.billing.meters.clone(),
             claims: config.identity.claims.clone(),
             routes: config.routes.iter().map(|route| route.name.clone()).collect(),
+            login: config.identity.login.is_some(),
             read_bodies: config.routes.iter().filter(|r| r.rule_body.is_some()).map(|route| route.name.clone()).collect(),
         }
     }

@@ -95,6 +95,8 @@ pub fn effect(effect: &Effect) -> String {
         Effect::SetHeader(name, value) => format!("set_header {name}: {}", String::from_utf8_lossy(value.as_bytes())),
         Effect::RemoveHeader(name) => format!("remove_header {name}"),
         Effect::Redirect { status, location } => format!("redirect {status} {}", String::from_utf8_lossy(location.as_bytes())),
+        Effect::RedirectToLogin { return_to: None } => "redirect_to_login".to_owned(),
+        Effect::RedirectToLogin { return_to: Some(page) } => format!("redirect_to_login, back to {page}"),
         Effect::Respond { status, body } => format!("respond {status} {body:?}"),
         Effect::Tag(key, value) => format!("tag {key}={value}"),
         Effect::Log(level, text) => format!("log {level:?} {text:?}"),
@@ -142,6 +144,7 @@ pub fn verdict(shown: &Shown) -> String {
         (Some(Ending::Fixed(answer)), _) => {
             format!("responded: {} {:?}", answer.status, String::from_utf8_lossy(&answer.body))
         }
+        (Some(Ending::Login { .. }), _) => "sent to the login".to_owned(),
         (Some(Ending::Preflight), _) => "responded: 204 to a CORS preflight".to_owned(),
         (Some(Ending::Rejected(Rejection::Throttled(throttled))), _) => format!(
             "throttled: 429, over {} per {} of rule {}; retry in {} s",

@@ -6,7 +6,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::Connection;
 use crate::gateway::{AccessLog, Faults, Lasting, Snapshot, Trail, clock, judge, owed};
-use crate::identity::KeyRings;
+use crate::identity::revocation::Revocations;
+use crate::identity::{KeyRings, Logins};
 use crate::metrics::Metrics;
 use crate::model::settings::{Config, LogOutput};
 use crate::model::{
@@ -98,6 +99,8 @@ impl Rehearsal {
         let lasting = Lasting {
             metrics,
             keys: Arc::new(KeyRings::new(clock::now)),
+            revocations: Revocations::off(&Arc::default()),
+            logins: Logins::new(clock::now),
             throttling: Throttling::new(config.throttling.max_keys),
             ledger: None,
             pools: Pools::default(),

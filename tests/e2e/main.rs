@@ -5,8 +5,10 @@
 // Its helpers are outside of any #[test], where clippy.toml's exceptions do not reach.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
+mod browser;
 mod demo;
 mod gateway;
+mod login;
 #[path = "../ports/mod.rs"]
 mod ports;
 mod provider;

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use http::{HeaderName, Uri};
 
-use super::{claims, count, credentials, name, repeated, upstreams};
+use super::{claims, count, credentials, login, name, repeated, revocation, upstreams};
 use crate::config::environment::Surroundings;
 use crate::config::field::Field;
 use crate::config::section::Section;
@@ -18,13 +18,10 @@ pub(super) fn lower(top: &Section<'_>, surroundings: &Surroundings<'_>) -> Ident
     let mut identity = Identity::default();
     let Some(field) = top.optional("identity") else { return identity };
     field.section(|section| {
-        for key in ["login", "session"] {
-            section.not_built_yet(key, "the gateway does not log people in, it reads tokens that they bring");
-        }
-        section.not_built_yet("revocation", "a token counts until it expires");
         if let Some(field) = section.optional("issuers") {
             identity.issuers = issuers(field);
         }
+        identity.login = login::lower(section, &identity.issuers);
         let clock_skew = section.optional("clock_skew").and_then(|field| field.duration(Duration::ZERO..=5 * MINUTE));
         let max_lifetime = section.optional("max_lifetime").and_then(|field| field.duration(MINUTE..=24 * 366 * HOUR));
         let cache_tokens = section.optional("cache_tokens").and_then(|field| field.number(1..=10_000_000));
@@ -35,6 +32,7 @@ pub(super) fn lower(top: &Section<'_>, surroundings: &Surroundings<'_>) -> Ident
             let places = field.some_items("leave it out to read the Authorization header");
             identity.token_from = places.into_iter().filter_map(token_from).collect();
         }
+        identity.revocation = revocation::lower(section, &identity.issuers, surroundings);
         identity.claims = section.optional("claims").map(claims::declared).unwrap_or_default();
         identity.forward_claims = section.optional("forward_claims").map(claims::forwarded).unwrap_or_default();
         credentials::lower(section, &mut identity, surroundings);
@@ -82,7 +80,7 @@ fn issuer<'a>(section: &Section<'a>) -> (Issuer, Words<'a>) {
     let tenant = section.optional("tenant").and_then(Field::possibly_empty).filter(|word| !word.text.is_empty());
     let audiences = section.required("audiences", "the ids of the FusionAuth applications whose tokens are accepted");
     let audiences = audiences.map(|field| field.some_items("without an audience every application's tokens would do"));
-    let url = url.and_then(discovery_url).unwrap_or_default();
+    let url = url.and_then(|field| discovery_url(field, FORGERY)).unwrap_or_default();
     let introspection = section.optional("introspection").and_then(|field| credentials::introspection(field, &url));
     let limit = |key, range, default| section.optional(key).and_then(|field| field.duration(range)).unwrap_or(default);
     let lowered = Issuer {
@@ -107,8 +105,11 @@ fn issuer<'a>(section: &Section<'a>) -> (Issuer, Words<'a>) {
     (lowered, Words { name: name_word, issuer })
 }
 
-/// Without a trailing slash.
-pub(super) fn discovery_url(field: Field<'_>) -> Option<String> {
+/// What is at stake when keys come without TLS.
+const FORGERY: &str = "the issuer's keys are fetched without TLS from another machine, so who is in between can forge tokens";
+
+/// Without a trailing slash; `danger` is what plain HTTP to another machine means.
+pub(super) fn discovery_url(field: Field<'_>, danger: &str) -> Option<String> {
     let word = field.word()?;
     let hint = "for example https://auth.example.com, or http://localhost:9011/base";
     let Ok(uri) = word.text.parse::<Uri>() else { return word.unusable("a URL", hint) };
@@ -125,8 +126,7 @@ pub(super) fn discovery_url(field: Field<'_>) -> Option<String> {
         return word.unusable("a URL of an issuer", "without `?` and `#`: the paths of OpenID discovery are appended");
     }
     if scheme == "http" && !is_loopback(host) {
-        let message = "the issuer's keys are fetched without TLS from another machine, so who is in between can forge tokens";
-        word.note(Problem::warning("config::plain-http-issuer", message).label("http, not loopback").hint("use https"));
+        word.note(Problem::warning("config::plain-http-issuer", danger).label("http, not loopback").hint("use https"));
     }
     Some(word.text.trim_end_matches('/').to_owned())
 }
@@ -136,7 +136,7 @@ pub(super) fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.ends_with(".localhost") || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-fn secret(field: Field<'_>) -> Option<Secret> {
+pub(super) fn secret(field: Field<'_>) -> Option<Secret> {
     // RFC 7518 §3.2: a key at least as long as the hash.
     const SHORTEST: usize = 32;
     let word = field.possibly_empty().filter(|word| !word.text.is_empty())?;

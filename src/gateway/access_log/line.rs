@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::AccessLog;
 use crate::gateway::{Permit, Snapshot, Trail, clock};
-use crate::model::{Decision, Effect, Ending, Outcome, Rejection};
+use crate::model::{Decision, Effect, Ending, Facts, Outcome, Rejection};
 
 /// The members of a line; absent ones are left out, so that a query for a member finds what has it.
 #[derive(Serialize)]
@@ -102,7 +102,7 @@ pub(in crate::gateway) fn write(
         method: facts.method.as_str(),
         host: (!omits("host")).then_some(facts.host.as_str()),
         path: (!omits("path")).then_some(facts.path.as_str()),
-        query: facts.query.as_deref().filter(|_| !omits("query")),
+        query: facts.query.as_deref().filter(|_| !omits("query") && !is_secret(snapshot, &facts)),
         status: outcome.response.status,
         outcome: outcome.kind.label(),
         route: trail.route().map(|route| &**route.name()),
@@ -135,6 +135,11 @@ pub(in crate::gateway) fn write(
         // Serialising plain text and numbers into memory cannot fail.
         let _ = serde_json::to_writer(lines, &line);
     });
+}
+
+/// The query of a login's end has a code in it.
+fn is_secret(snapshot: &Snapshot, facts: &Facts) -> bool {
+    snapshot.login().is_some_and(|party| party.is_callback(&facts.host, facts.path.as_str()))
 }
 
 /// The rule that decided: it refused, answered, failed, limited, or chose the upstream.

@@ -1,6 +1,8 @@
 //! What the gateway answers on paths of its own, before any route is looked at.
 
+mod login;
 mod metadata;
+mod webhook;
 
 use super::{BodySource, Lasting, Snapshot, Trail};
 use crate::model::Ending;
@@ -8,13 +10,13 @@ use crate::model::Ending;
 /// Answers a request for one of the gateway's own endpoints; every other request passes.
 ///
 /// Each family of endpoints is one line here and one file beside this one.
-#[expect(clippy::unused_async, reason = "each family reads bodies or asks the issuer")]
 pub(super) async fn answer<B: BodySource>(
     snapshot: &Snapshot,
-    _lasting: &Lasting,
+    lasting: &Lasting,
     trail: &mut Trail,
-    _body: &mut B,
+    body: &mut B,
 ) -> Result<(), Ending> {
     metadata::answer(snapshot, trail)?;
-    Ok(())
+    webhook::answer(snapshot, lasting, trail, body).await?;
+    login::answer(snapshot, lasting, trail).await
 }

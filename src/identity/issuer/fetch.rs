@@ -9,7 +9,7 @@ use crate::identity::keys::KeySet;
 use crate::model::settings::Issuer;
 
 /// FusionAuth's key set has about 1 KiB per key.
-const MAX_DOCUMENT_BYTES: usize = 1024 * 1024;
+pub(in crate::identity) const MAX_DOCUMENT_BYTES: usize = 1024 * 1024;
 
 /// Keys, and where they were.
 pub(super) struct Fetched {
@@ -20,7 +20,7 @@ pub(super) struct Fetched {
 
 /// No redirects: they would let whoever answers choose another host. No proxy from the environment: what is configured is what is
 /// asked. No cookies, no compression, no idle connections (a fetch an hour needs none).
-pub(super) fn client() -> Option<Client> {
+pub(in crate::identity) fn client() -> Option<Client> {
     let client = Client::builder()
         .redirect(redirect::Policy::none())
         .no_proxy()

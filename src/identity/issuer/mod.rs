@@ -1,6 +1,6 @@
 //! The edge to the issuers: their keys, fetched and kept fresh.
 
-mod fetch;
+pub(super) mod fetch;
 mod inquiry;
 mod ring;
 

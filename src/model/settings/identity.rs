@@ -4,7 +4,7 @@ use std::time::Duration;
 use http::HeaderName;
 use serde_json::{Map, Value};
 
-use super::{Credentials, Introspection, Secret};
+use super::{Credentials, Introspection, Login, Revocation, Secret};
 use crate::model::{Name, claim};
 
 /// `identity:`
@@ -28,6 +28,10 @@ pub struct Identity {
     pub cache_tokens: usize,
     /// API keys, bound tokens, and what is told to clients and upstreams.
     pub credentials: Credentials,
+    /// Logging people in; `None`: the gateway only reads tokens that requests bring.
+    pub login: Option<Login>,
+    /// What was taken back before it expired.
+    pub revocation: Option<Revocation>,
 }
 
 impl Default for Identity {
@@ -43,6 +47,8 @@ impl Default for Identity {
             account: Vec::new(),
             cache_tokens: 100_000,
             credentials: Credentials::default(),
+            login: None,
+            revocation: None,
         }
     }
 }

@@ -8,8 +8,10 @@ mod identity;
 mod lifecycle;
 mod limits;
 mod listeners;
+mod login;
 mod observing;
 mod redis;
+mod revocation;
 mod routes;
 mod rules;
 mod upstreams;
@@ -27,7 +29,9 @@ pub use identity::{ClaimKind, ClaimType, Identity, Issuer, TokenFrom};
 pub use lifecycle::Lifecycle;
 pub use limits::{Limits, RequestsPerIp};
 pub use listeners::{Acme, AcmeChallenge, Certificate, ClientCertificates, Listener, Protocols, ProxyProtocol, Tls, TlsVersion};
+pub use login::{Callback, Login, SameSite, SessionStore, Sessions};
 pub use observing::{AccessLog, LogOutput, Tracing};
+pub use revocation::{EventLog, OnStale, Revocation, WebhookSignature, Webhooks};
 pub use routes::{
     Auth, Coding, Compression, Cors, CorsOrigin, CorsOrigins, ErrorPages, FixedAnswer, Gate, HeaderEdits, Maintenance, Mirror,
     Redirect, Rewrite, Route, RouteDefault, SecurityHeaders, Target,

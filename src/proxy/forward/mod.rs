@@ -9,6 +9,7 @@ mod request;
 mod response;
 mod retry;
 mod review;
+mod secrets;
 
 use http::header::HeaderName;
 use pingora::ErrorType;

@@ -8,7 +8,7 @@ use pingora::http::RequestHeader;
 use pingora::prelude::{Error, Result, Session};
 
 use super::edits::{self, apply_plan};
-use super::{REQUEST_ID, end};
+use super::{REQUEST_ID, end, secrets};
 use crate::identity;
 use crate::model::{Body, CanonicalPath, Facts};
 use crate::proxy::Exchange;
@@ -68,6 +68,9 @@ pub(in crate::proxy) fn shape_request(session: &Session, request: &mut RequestHe
         fields.remove(header::EXPECT);
     }
     join_cookies(fields, &facts.headers)?;
+    if let Some(party) = exchange.snapshot().login() {
+        secrets::keep_back(party.sessions(), fields);
+    }
     if let Some(route) = trail.route() {
         edits::apply(&route.route.request_headers, fields)?;
     }

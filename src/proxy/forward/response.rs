@@ -1,10 +1,10 @@
 use http::HeaderMap;
-use http::header::SET_COOKIE;
+use http::header::{CACHE_CONTROL, SET_COOKIE};
 use pingora::http::ResponseHeader;
 use pingora::prelude::Result;
 
 use super::edits::{self, apply_plan};
-use super::end;
+use super::{end, secrets};
 use crate::gateway::{Trail, clock};
 use crate::model::settings::SecurityHeaders;
 use crate::model::{Facts, Hook, ResponseFacts};
@@ -25,6 +25,9 @@ pub(in crate::proxy) fn shape_response(response: &mut ResponseHeader, exchange: 
         exchange.attempts.took = Some(took);
     }
     let snapshot = exchange.snapshot().clone();
+    if let Some(party) = snapshot.login() {
+        secrets::defend(party.sessions(), response)?;
+    }
     let Some(trail) = exchange.trail() else { return Ok(()) };
     let facts = trail.facts();
     let mut headers = HeaderMap::new();
@@ -50,7 +53,12 @@ pub(in crate::proxy) fn shape_response(response: &mut ResponseHeader, exchange: 
     finish(exchange, &facts, response)?;
     // A literal name is not copied, a `HeaderName` is.
     response.insert_header("x-request-id", facts.id.as_str())?;
-    for cookie in exchange.trail().map(Trail::cookies).unwrap_or_default() {
+    let cookies = exchange.trail().map(Trail::cookies).unwrap_or_default();
+    if !cookies.is_empty() {
+        // Whatever the upstream says: a cache in between would hand the cookie to the next one who asks.
+        response.insert_header(CACHE_CONTROL, "no-store")?;
+    }
+    for cookie in cookies {
         response.append_header(SET_COOKIE, cookie)?;
     }
     if let Some(standing) = exchange.permitted().and_then(|permit| permit.admission().tightest())

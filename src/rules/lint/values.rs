@@ -43,6 +43,10 @@ impl Finder<'_, '_> {
             ("meter", [name, rest @ ..]) => self.meter(name, rest),
             ("set_header", [name, _]) | ("remove_header", [name]) => self.text(name, |name| verbs::header_name(name).map(|_| ())),
             ("redirect", [status, _]) => self.whole(status, |status| verbs::redirect_status(status).map(|_| ())),
+            ("redirect_to_login", pages) => {
+                self.login(call.position);
+                pages.iter().for_each(|page| self.text(page, |page| verbs::page(page).map(|_| ())));
+            }
             ("respond", [status, body]) => {
                 self.whole(status, |status| verbs::response_status(status).map(|_| ()));
                 self.text(body, verbs::body);
@@ -65,6 +69,16 @@ impl Finder<'_, '_> {
                 .label("never true")
                 .hint(suggestion(&name, routes.iter().map(|route| &**route), "routes"));
             self.problems.push(self.subject.files.at(compared.position, problem));
+        }
+    }
+
+    fn login(&mut self, position: Position) {
+        if !self.subject.vocabulary.login {
+            let problem =
+                Problem::error("rule::no-login", "nobody can log in: there is no `identity.login` in the configuration")
+                    .label("leads nowhere")
+                    .hint("configure it, or write `deny(401, \"login_required\")`");
+            self.problems.push(self.subject.files.at(position, problem));
         }
     }
 

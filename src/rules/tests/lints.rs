@@ -75,7 +75,14 @@ fn every_error_has_its_code() {
         ("on_request", "deny();", vec!["rule::wrong-arguments `deny` takes 1 or 2 arguments, and 0 are given"]),
         ("on_request", "allow(1);", vec!["rule::wrong-arguments `allow` takes 0 arguments, and 1 are given"]),
         ("on_request", "request.path.starts_wth(\"/\");", vec!["rule::unknown-function there is no function `starts_wth`"]),
-        ("on_request", "redirect_to_login();", vec!["rule::unknown-function `redirect_to_login` is not built yet"]),
+        ("on_request", "redirect_to_login();", vec![]),
+        ("on_request", "redirect_to_login(\"/account?tab=1\");", vec![]),
+        (
+            "on_request",
+            "redirect_to_login(\"//evil.example\");",
+            vec!["rule::wrong-literal `//evil.example` is no page of this site: a path like /account, with or without a query"],
+        ),
+        ("on_response", "redirect_to_login();", vec!["rule::wrong-phase `redirect_to_login` does not work in on_response"]),
         ("on_request", "quota(claims.org, 5, \"1d\");", vec!["rule::unknown-function `quota` is not built yet"]),
         ("on_request", "request.pth;", vec!["rule::unknown-field `request` has no `pth`"]),
         ("on_request", "request.body_bytes;", vec!["rule::wrong-phase `request.body_bytes` does not exist in on_request"]),
@@ -353,4 +360,15 @@ fn a_body_is_read_on_routes_that_say_so() {
     let lines: Vec<_> = files.problems().iter().map(line_of).collect();
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(lines[0].contains("rule::unread-body no route lets rules read bodies: `request.body` is always ()"), "{lines:?}");
+}
+
+#[test]
+fn a_login_that_nobody_can_do_is_an_error() {
+    let mut files = Files::new().rule("test", "fn on_request(claims) { if claims.sub == \"\" { redirect_to_login(); } }");
+    files.vocabulary.login = false;
+    let lines: Vec<_> = files.problems().iter().map(line_of).collect();
+    assert_eq!(
+        lines,
+        ["rules/test.rhai:1:47 rule::no-login nobody can log in: there is no `identity.login` in the configuration"]
+    );
 }

@@ -49,6 +49,7 @@ pub(super) fn vocabulary() -> Vocabulary {
         ]),
         routes: vec!["orders".into(), "admin".into()],
         read_bodies: vec!["orders".into()],
+        login: true,
     }
 }
 
@@ -239,6 +240,7 @@ fn effect(effect: &Effect) -> String {
         Effect::SetHeader(name, value) => format!("set_header {name}: {}", String::from_utf8_lossy(value.as_bytes())),
         Effect::RemoveHeader(name) => format!("remove_header {name}"),
         Effect::Redirect { status, location } => format!("redirect {status} {}", location.to_str().unwrap_or("")),
+        Effect::RedirectToLogin { return_to } => format!("redirect_to_login {}", return_to.as_deref().unwrap_or("-")),
         Effect::Respond { status, body } => format!("respond {status} {body}"),
         Effect::Tag(key, value) => format!("tag {key}={value}"),
         Effect::Log(level, text) => format!("log {level:?} {text}").to_lowercase(),

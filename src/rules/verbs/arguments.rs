@@ -3,7 +3,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use rhai::{Dynamic, ImmutableString, Map};
 
-use crate::model::{CanonicalPath, Dimensions, Name, PathProblem, settings};
+use crate::model::{CanonicalPath, Dimensions, Name, PathProblem, local_page, settings};
 
 /// Bytes of a `respond` body: a maintenance note, not a page.
 const BODY: usize = 4 * 1024;
@@ -57,6 +57,13 @@ pub(super) fn location(url: &str) -> Result<HeaderValue, String> {
         return Err("a redirect needs a URL of visible ASCII characters; escape the others with %".into());
     }
     HeaderValue::from_str(url).map_err(|_| "the URL is no header value".into())
+}
+
+/// A page of this site, to come back to.
+pub(in crate::rules) fn page(text: &str) -> Result<Name, String> {
+    local_page(text).map(Name::from).ok_or_else(|| {
+        format!("`{}` is no page of this site: a path like /account, with or without a query", shortened(text, WORD))
+    })
 }
 
 /// A path for the upstream, in its one spelling.

@@ -5,7 +5,7 @@ mod register;
 mod rollout;
 
 pub(super) use arguments::{
-    body, burst, header_name, in_percent, limit, path, period, quantity, reason, redirect_status, response_status, status,
+    body, burst, header_name, in_percent, limit, page, path, period, quantity, reason, redirect_status, response_status, status,
 };
 pub(super) use register::register;
 pub(super) use rollout::option;
@@ -34,6 +34,7 @@ pub(super) const METER: Verb = verb("meter", ALWAYS, false);
 pub(super) const SET_HEADER: Verb = verb("set_header", BEFORE_REPLY, false);
 pub(super) const REMOVE_HEADER: Verb = verb("remove_header", BEFORE_REPLY, false);
 pub(super) const REDIRECT: Verb = verb("redirect", EARLY, true);
+pub(super) const REDIRECT_TO_LOGIN: Verb = verb("redirect_to_login", EARLY, true);
 pub(super) const RESPOND: Verb = verb("respond", EARLY, true);
 pub(super) const TAG: Verb = verb("tag", ALWAYS, false);
 pub(super) const LOG_INFO: Verb = verb("log_info", ALWAYS, false);
@@ -43,7 +44,7 @@ pub(super) const PRINT: Verb = verb("print", ALWAYS, false);
 pub(super) const IN_ROLLOUT: Verb = verb("in_rollout", ALWAYS, false);
 
 /// Every verb there is.
-pub(super) const VERBS: [Verb; 16] = [
+pub(super) const VERBS: [Verb; 17] = [
     DENY,
     ALLOW,
     ROUTE_TO,
@@ -53,6 +54,7 @@ pub(super) const VERBS: [Verb; 16] = [
     SET_HEADER,
     REMOVE_HEADER,
     REDIRECT,
+    REDIRECT_TO_LOGIN,
     RESPOND,
     TAG,
     LOG_INFO,
@@ -63,7 +65,7 @@ pub(super) const VERBS: [Verb; 16] = [
 ];
 
 /// Decided, but not built yet: using one is an error that says so, not "unknown function".
-pub(super) const NOT_BUILT: [&str; 4] = ["redirect_to_login", "quota", "concurrent", "reserve"];
+pub(super) const NOT_BUILT: [&str; 3] = ["quota", "concurrent", "reserve"];
 
 const fn verb(name: &'static str, hooks: &'static [Hook], ends: bool) -> Verb {
     Verb { name, hooks, ends }

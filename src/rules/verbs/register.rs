@@ -3,8 +3,8 @@ use rhai::{Array, Dynamic, Engine, EvalAltResult, FLOAT, INT, ImmutableString, M
 
 use super::arguments::{self, header_name, key, label, limit, location, log_line, period, quantity, reason};
 use super::{
-    ALLOW, DENY, LOG_ERROR, LOG_INFO, LOG_WARN, METER, PRINT, REDIRECT, REMOVE_HEADER, RESPOND, REWRITE_PATH, ROUTE_TO,
-    SET_HEADER, TAG, THROTTLE, Verb, rollout,
+    ALLOW, DENY, LOG_ERROR, LOG_INFO, LOG_WARN, METER, PRINT, REDIRECT, REDIRECT_TO_LOGIN, REMOVE_HEADER, RESPOND, REWRITE_PATH,
+    ROUTE_TO, SET_HEADER, TAG, THROTTLE, Verb, rollout,
 };
 use crate::model::{Dimensions, Draw, Effect, Line, LogLevel, Name};
 use crate::rules::evaluation::{Evaluation, running};
@@ -42,6 +42,8 @@ pub(in crate::rules) fn register(engine: &mut Engine) {
         .register_fn("rewrite_path", |call: Call<'_>, path: Text| rewrite_path(&call, &path))
         .register_fn("redirect", |call: Call<'_>, url: Text| redirect(&call, 302, &url))
         .register_fn("redirect", |call: Call<'_>, status: INT, url: Text| redirect(&call, status, &url))
+        .register_fn("redirect_to_login", |call: Call<'_>| redirect_to_login(&call, None))
+        .register_fn("redirect_to_login", |call: Call<'_>, page: Text| redirect_to_login(&call, Some(&page)))
         .register_fn("respond", |call: Call<'_>, status: INT, body: Text| respond(&call, status, &body));
     engine
         .register_fn("throttle", |call: Call<'_>, who: Text, most: INT, per: Text| {
@@ -107,6 +109,10 @@ fn rewrite_path(call: &Call<'_>, path: &str) -> Done {
 
 fn redirect(call: &Call<'_>, status: INT, url: &str) -> Done {
     record(call, &REDIRECT, |_| Ok(Effect::Redirect { status: arguments::redirect_status(status)?, location: location(url)? }))
+}
+
+fn redirect_to_login(call: &Call<'_>, page: Option<&str>) -> Done {
+    record(call, &REDIRECT_TO_LOGIN, |_| Ok(Effect::RedirectToLogin { return_to: page.map(arguments::page).transpose()? }))
 }
 
 fn respond(call: &Call<'_>, status: INT, body: &str) -> Done {

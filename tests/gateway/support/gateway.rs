@@ -25,7 +25,7 @@ pub struct Setup {
 }
 
 /// One key pair for all tests: making one takes seconds in a debug build.
-fn issuer() -> &'static Issuer {
+pub(super) fn issuer() -> &'static Issuer {
     static ISSUER: OnceLock<Issuer> = OnceLock::new();
     ISSUER.get_or_init(|| Issuer::start("127.0.0.1:0".parse().unwrap()).unwrap())
 }

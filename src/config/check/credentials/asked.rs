@@ -11,7 +11,9 @@ pub(in crate::config::check) fn introspection(field: Field<'_>, issuer_url: &str
         let via =
             section.required("via", "`introspect` (RFC 7662) or `validate` (FusionAuth's /api/jwt/validate, for JWTs alone)");
         let is_introspect = via.and_then(|field| field.one_of(&[("introspect", true), ("validate", false)]));
-        let url = section.optional("url").map(discovery_url);
+        let url = section
+            .optional("url")
+            .map(|field| discovery_url(field, "tokens are sent there without TLS, and whoever is in between can vouch for any"));
         let (id, secret) = (section.optional("client_id"), section.optional("client_secret"));
         let limit = |key, range, default| section.optional(key).and_then(|field| field.duration(range)).unwrap_or(default);
         let cache = limit("cache", Duration::from_secs(1)..=Duration::from_secs(3600), Duration::from_secs(30));

@@ -146,6 +146,7 @@ fn draft<'a>(section: &Section<'a>, known: &Known<'_>) -> Draft<'a> {
     let matched = matched.unwrap_or(Some(Matched::default()));
     let auth_field = section.required("auth", "required, optional or none: what is open is visible where it is open");
     let auth = auth(section, auth_field);
+    let login = login(section, auth, known.identity);
     let default = section.optional("default");
     let default = default.and_then(|field| field.one_of(&[("allow", RouteDefault::Allow), ("deny", RouteDefault::Deny)]));
     let pattern = matched.as_ref().and_then(|matched| Pattern::parse(matched.path()).ok());
@@ -173,6 +174,7 @@ fn draft<'a>(section: &Section<'a>, known: &Known<'_>) -> Draft<'a> {
             host: matched.host,
             methods: matched.methods,
             auth: auth.unwrap_or(Auth::None),
+            login,
             default: default.unwrap_or(RouteDefault::Allow),
             target: target.unwrap_or_else(|| Target::Respond(answer::nothing())),
             gate,
@@ -207,6 +209,18 @@ fn auth(section: &Section<'_>, field: Option<Field<'_>>) -> Option<Auth> {
         }
         None => None,
     }
+}
+
+/// Whether browsers are sent to the login page; where tokens are required and people can log in, unless it says `login: false`.
+fn login(section: &Section<'_>, auth: Option<Auth>, identity: &Identity) -> bool {
+    let is_possible = identity.login.is_some() && auth == Some(Auth::Required);
+    let Some(field) = section.optional("login") else { return is_possible };
+    let wanted = field.yes_or_no();
+    if wanted == Some(true) && !is_possible && auth.is_some() {
+        let message = "browsers can be sent to the login page only with `identity.login`, and where `auth` is `required`";
+        field.note_at_key(Problem::error("config::conflict", message).label("not possible here"));
+    }
+    wanted.unwrap_or(is_possible) && is_possible
 }
 
 /// Notes that there is no upstream whose requests or answers it would change.

@@ -31,6 +31,8 @@ pub struct Route {
     pub methods: Vec<Method>,
     /// Whether a token is asked for.
     pub auth: Auth,
+    /// Whether browsers without a session are sent to the login page instead of being refused.
+    pub login: bool,
     /// What happens when no rule says `allow()`.
     pub default: RouteDefault,
     /// Where matching requests go.
