@@ -48,9 +48,12 @@ const HOMES: [(&str, &[&str]); 21] = [
     ("miette", &["config/render"]),
     ("notify", &["config/watch"]),
     ("prometheus", &["metrics/"]),
-    ("rusqlite", &["billing/"]),
+    ("rusqlite", &["billing/", "identity/revocation/sqlite"]),
     ("redis", &["redis/"]),
-    ("reqwest", &["identity/issuer", "identity/login/provider", "acme/", "demo/", "cli/", "telemetry/"]),
+    (
+        "reqwest",
+        &["identity/issuer", "identity/webhook/event_log", "identity/login/provider", "acme/", "demo/", "cli/", "telemetry/"],
+    ),
     ("opentelemetry", &["telemetry/"]),
     ("opentelemetry_sdk", &["telemetry/"]),
     ("opentelemetry_otlp", &["telemetry/"]),
@@ -62,7 +65,7 @@ const HOMES: [(&str, &[&str]); 21] = [
 ];
 
 /// Files that talk to the world; everything else in the folders of layers 0 and 1 is pure.
-const EDGES: [&str; 13] = [
+const EDGES: [&str; 17] = [
     "redis/",
     "acme/",
     "identity/issuer",
@@ -72,6 +75,10 @@ const EDGES: [&str; 13] = [
     "identity/login/provider",
     "identity/session/refreshes",
     "identity/session/store",
+    "identity/revocation/file",
+    "identity/revocation/revocations",
+    "identity/revocation/sqlite",
+    "identity/webhook/",
     "traffic/resolve",
     "billing/",
     "config/load",

@@ -1,5 +1,6 @@
-use crate::gateway::{Gateway, Identification};
-use crate::metrics::Observed;
+use crate::gateway::{Gateway, Identification, clock};
+use crate::identity::revocation::Revocations;
+use crate::metrics::{Observed, RevocationsObserved};
 
 /// Reads what is counted elsewhere, for one scrape.
 pub(super) fn observe(gateway: &Gateway) -> Observed {
@@ -31,6 +32,23 @@ pub(super) fn observe(gateway: &Gateway) -> Observed {
         access_log_dropped: lasting.access_log.dropped(),
         spans: lasting.spans.as_ref().map_or([0; 3], |spans| spans.counts()),
         servers: servers.collect(),
+        revocations: revocations(&lasting.revocations),
         upstreams: super::upstreams::observe(gateway),
+    }
+}
+
+fn revocations(revocations: &Revocations) -> RevocationsObserved {
+    RevocationsObserved {
+        entries: revocations.set().len() as u64,
+        revocations: revocations
+            .counts()
+            .into_iter()
+            .map(|(source, kind, count)| (source.label(), kind.label(), count))
+            .collect(),
+        feed: revocations.status(clock::now()).and_then(|status| status.feed).map(|feed| {
+            let state = u64::from(feed.has_begun && !feed.is_stale);
+            (state, feed.age.as_secs_f64(), feed.received, feed.sent)
+        }),
+        events: revocations.inbox.counts().map(|(outcome, count)| (outcome.label(), count)).collect(),
     }
 }

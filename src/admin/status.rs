@@ -49,6 +49,24 @@ pub(super) fn status(gateway: &Gateway) -> Vec<u8> {
             "mode": format!("{:?}", card.mode).to_lowercase(),
             "hooks": card.hooks.iter().map(|hook| hook.name()).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
+        "revocations": lasting.revocations.status(clock::now()).map(|status| json!({
+            "entries": status.entries,
+            "last": status.last.map(|(source, at)| json!({
+                "source": source.label(),
+                "at": instant(Moment::new(at, std::time::Duration::ZERO)),
+            })),
+            "file_error": status.file_error,
+            "feed": status.feed.map(|feed| json!({
+                "state": if feed.is_stale { "stale" } else if feed.has_begun { "following" } else { "beginning" },
+                "age_seconds": feed.age.as_secs_f64(),
+                "received": feed.received,
+                "sent": feed.sent,
+            })),
+            "event_log": config.identity.revocation.as_ref().and_then(|revocation| revocation.event_log.as_ref()).map(|_| {
+                let reading = lasting.revocations.inbox.reading.status();
+                json!({ "read_at": reading.read_at, "last_error": reading.last_error })
+            }),
+        })),
         "redis": lasting.redis.is_configured().then(|| {
             let redis = lasting.redis.status();
             json!({ "server": redis.server, "state": redis.state.label(), "last_error": redis.last_error })

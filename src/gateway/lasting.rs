@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use super::{AccessLog, Faults};
 use crate::billing::Ledger;
+use crate::identity::revocation::Revocations;
 use crate::identity::{KeyRings, Logins};
 use crate::metrics::Metrics;
 use crate::model::Rejection;
@@ -19,6 +20,8 @@ pub struct Lasting {
     pub keys: Arc<KeyRings>,
     /// Renewals of tokens, and logins that were finished.
     pub logins: Logins,
+    /// What was taken back before it expired.
+    pub revocations: Revocations,
     /// What was drawn from which limit.
     pub throttling: Throttling,
     /// The bill; `None` without a `billing:` section.

@@ -6,6 +6,7 @@ use http::{HeaderName, HeaderValue};
 use super::permit::UpstreamEntry;
 use super::route::Detours;
 use super::{Doors, Lasting, clock};
+use crate::identity::webhook::Webhooks;
 use crate::identity::{Hosted, Identifier, RelyingParty};
 use crate::metrics::{MeterHandles, RouteHandles, RuleHandles};
 use crate::model::settings::{Auth, Config, Route, RouteDefault};
@@ -32,6 +33,8 @@ pub struct Snapshot {
     identification: Identification,
     login: Option<Arc<RelyingParty>>,
     hosted: Option<Arc<Hosted>>,
+    /// What FusionAuth tells.
+    pub webhooks: Option<Webhooks>,
     router: Router,
     routes: Vec<Arc<RouteEntry>>,
     upstreams: HashMap<Name, Arc<UpstreamEntry>>,
@@ -103,9 +106,12 @@ impl Snapshot {
             }
             (None, _) => {
                 lasting.keys.follow(&config.identity.issuers);
-                Identification::Tokens(Arc::new(Identifier::new(&config.identity, &lasting.keys)))
+                let identifier = Identifier::new(&config.identity, &lasting.keys).unless(lasting.revocations.set());
+                Identification::Tokens(Arc::new(identifier))
             }
         };
+        lasting.revocations.follow(&config.identity);
+        let webhooks = Webhooks::new(&config.identity, &lasting.keys);
         lasting.redis.follow(config.redis.as_ref());
         let login = match before {
             Some(before) if before.config.identity == config.identity => before.login.clone(),
@@ -145,6 +151,7 @@ impl Snapshot {
             identification,
             login,
             hosted,
+            webhooks,
             router: Router::new(&config.routes),
             routes,
             upstreams,

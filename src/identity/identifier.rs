@@ -9,6 +9,7 @@ use super::examination::{Examination, Finding, Verdict};
 use super::forward;
 use super::issuer::{KeyRing, KeyRings};
 use super::keys::Key;
+use super::revocation::{self, Revoked, Standing};
 use super::seen::{Entry, Seen, Voucher};
 use super::token::Token;
 use super::verify::{Algorithm, VerificationKey};
@@ -27,6 +28,7 @@ pub struct Identifier {
     signing: Option<Signing>,
     /// Documents that everybody may read, by path.
     published: Vec<(String, Arc<FixedAnswer>)>,
+    revoked: Arc<Revoked>,
 }
 
 /// Where the keys of one configured issuer come from.
@@ -77,7 +79,14 @@ impl Identifier {
             api_keys: ApiKeyRing::of(settings),
             proofs: keys.proofs(),
             policy: settings.clone(),
+            revoked: Arc::default(),
         }
+    }
+
+    /// Refuses what is in the set, too.
+    #[must_use]
+    pub fn unless(self, revoked: &Arc<Revoked>) -> Self {
+        Self { revoked: Arc::clone(revoked), ..self }
     }
 
     /// Who sent this request, as far as the route wants to know.
@@ -204,6 +213,15 @@ impl Identifier {
 
     /// Every way of a token to an identity passes here.
     async fn vouch(&self, text: &str, scheme: Scheme, now: Moment) -> Result<Arc<Entry>, Refused> {
+        let entry = self.verify(text, scheme, now).await?;
+        match self.revoked.judge(|| entry.identity.claims.marks(revocation::marks)) {
+            Standing::Clear => Ok(entry),
+            Standing::Revoked => Err(TokenFault::Revoked.into()),
+            Standing::Unknown => Err(Refused::WithoutKeys),
+        }
+    }
+
+    async fn verify(&self, text: &str, scheme: Scheme, now: Moment) -> Result<Arc<Entry>, Refused> {
         let dpop = self.policy.credentials.dpop;
         if let Some(entry) = self.seen.recall(text, now) {
             entry.binding.admits(scheme, dpop)?;

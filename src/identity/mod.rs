@@ -17,11 +17,13 @@ mod issuer;
 mod json;
 mod keys;
 mod login;
+pub mod revocation;
 mod roca;
 mod seen;
 mod session;
 mod token;
 mod verify;
+pub mod webhook;
 
 pub use carried::take_from_query;
 pub use credentials::challenge;

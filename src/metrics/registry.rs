@@ -7,6 +7,7 @@ use prometheus::{
 
 use super::listeners::ListenerSeries;
 use super::login::LoginCounters;
+use super::revocations::{RevocationSeries, RevocationsObserved};
 use super::upstreams::{UpstreamGauges, UpstreamObserved};
 use super::{OWN_SECONDS, Protection, REQUEST_SECONDS};
 use crate::model::{Name, TokenFault};
@@ -72,6 +73,8 @@ pub struct Observed {
     pub spans: [u64; 3],
     /// Upstream, server, and whether its address is known.
     pub servers: Vec<(Name, Name, bool)>,
+    /// Revocations.
+    pub revocations: RevocationsObserved,
     /// Per upstream, with what is known of each server.
     pub upstreams: Vec<UpstreamObserved>,
 }
@@ -90,6 +93,7 @@ struct ObservedHandles {
     access_log_dropped: IntCounter,
     spans: IntCounterVec,
     server_resolved: IntGaugeVec,
+    revocations: RevocationSeries,
     upstreams: UpstreamGauges,
 }
 
@@ -289,6 +293,7 @@ impl ObservedHandles {
                 "Whether a server's address is known.",
                 &["upstream", "server"],
             )?,
+            revocations: RevocationSeries::declare(declare)?,
             upstreams: UpstreamGauges::declare(declare)?,
         })
     }
@@ -311,6 +316,7 @@ impl ObservedHandles {
         for (result, count) in ["exported", "failed", "dropped"].iter().zip(now.spans) {
             catch_up(&self.spans.with_label_values(&[result]), count);
         }
+        self.revocations.set(&now.revocations);
         self.upstreams.set(&now.upstreams);
         self.server_resolved.reset();
         for (upstream, server, known) in &now.servers {
@@ -361,7 +367,7 @@ impl Declare<'_> {
         self.add(GaugeVec::new(Self::opts(name, help), labels)?)
     }
 
-    fn float(&self, name: &str, help: &str) -> Result<Gauge, prometheus::Error> {
+    pub(super) fn float(&self, name: &str, help: &str) -> Result<Gauge, prometheus::Error> {
         self.add(Gauge::with_opts(Self::opts(name, help))?)
     }
 

@@ -7,7 +7,7 @@ use crate::model::Name;
 #[derive(Clone, Debug)]
 pub struct WebsocketHandles {
     open: IntGauge,
-    closed: [IntCounter; 5],
+    closed: [IntCounter; 6],
 }
 
 /// Why a WebSocket ended.
@@ -23,16 +23,19 @@ pub enum WebsocketEnd {
     Idle,
     /// The gateway stops.
     Stopping,
+    /// Its token was taken back.
+    Revoked,
 }
 
 impl WebsocketEnd {
     /// Every end, in the order of their numbers.
-    const ALL: [(Self, &'static str); 5] = [
+    const ALL: [(Self, &'static str); 6] = [
         (Self::Closed, "closed"),
         (Self::Expired, "expired"),
         (Self::MaxAge, "max_age"),
         (Self::Idle, "idle"),
         (Self::Stopping, "stopping"),
+        (Self::Revoked, "revoked"),
     ];
 }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
-use super::Name;
+use super::{Marks, Name};
 
 /// Who is calling, as far as the route wanted to know.
 #[derive(Clone, Debug)]
@@ -62,12 +62,13 @@ pub struct Claims {
     values: Map<String, Value>,
     prepared: OnceLock<Arc<dyn Any + Send + Sync>>,
     reissued: Mutex<Option<(u64, HeaderValue)>>,
+    marks: OnceLock<Marks>,
 }
 
 impl Claims {
     /// Takes the verified payload.
     pub fn new(values: Map<String, Value>) -> Self {
-        Self { values, prepared: OnceLock::new(), reissued: Mutex::new(None) }
+        Self { values, prepared: OnceLock::new(), reissued: Mutex::new(None), marks: OnceLock::new() }
     }
 
     /// All claims by name.
@@ -83,6 +84,11 @@ impl Claims {
     /// One claim that is a string.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.values.get(name)?.as_str()
+    }
+
+    /// By what the token can be revoked, made once per token.
+    pub fn marks(&self, make: impl FnOnce(&Map<String, Value>) -> Marks) -> &Marks {
+        self.marks.get_or_init(|| make(&self.values))
     }
 
     /// What the rules make of these claims, made once per token: `model` cannot name their type, hence `Any`.
@@ -136,11 +142,13 @@ pub enum TokenFault {
     BadApiKey,
     /// Its issuer was asked and does not vouch for it.
     Inactive,
+    /// It was good, and was taken back.
+    Revoked,
 }
 
 impl TokenFault {
     /// Every fault, for series that exist from the first scrape.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Missing,
         Self::Expired,
         Self::NotYetValid,
@@ -157,6 +165,7 @@ impl TokenFault {
         Self::BadProof,
         Self::BadApiKey,
         Self::Inactive,
+        Self::Revoked,
     ];
 
     /// The `result` label of `tollgate_auth_tokens_total`, and the `auth` word of the access log.
@@ -178,6 +187,7 @@ impl TokenFault {
             Self::BadProof => "bad_proof",
             Self::BadApiKey => "bad_api_key",
             Self::Inactive => "inactive",
+            Self::Revoked => "revoked",
         }
     }
 }

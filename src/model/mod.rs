@@ -9,6 +9,7 @@ mod decision;
 mod facts;
 mod local_page;
 mod login_fault;
+mod marks;
 mod moment;
 mod outcome;
 mod path;
@@ -24,6 +25,7 @@ pub use decision::{Decision, Draw, Effect, Entry, Evaluated, Evaluation, Fault, 
 pub use facts::{Body, ClientCertificate, Facts, Protocol, RequestId};
 pub use local_page::local_page;
 pub use login_fault::LoginFault;
+pub use marks::{Mark, Marks};
 pub use moment::Moment;
 pub use outcome::{Ending, Outcome, OutcomeKind, ResponseFacts};
 pub use path::{CanonicalPath, PathProblem};

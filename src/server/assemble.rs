@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use crate::billing::Ledger;
 use crate::gateway::{AccessLog, Faults, Gateway, Lasting, Settler, Snapshot, clock};
+use crate::identity::revocation::Revocations;
 use crate::identity::{KeyRings, Logins};
 use crate::metrics::Metrics;
 use crate::model::settings::Config;
@@ -36,6 +37,13 @@ pub fn assemble_with(config: Config, throttling: Throttling) -> Result<(Gateway,
             ]
         })?),
     };
+    let redis = Arc::new(Redis::default());
+    let revocations = Revocations::open(&config.identity, &redis).map_err(|error| {
+        vec![
+            Problem::error("start::revocations", format!("the revocations cannot be read: {error}"))
+                .hint("who was revoked before a restart would be let in again, so the gateway does not start without them"),
+        ]
+    })?;
     let access_log = AccessLog::open(&config.access_log.output)
         .map_err(|error| vec![Problem::error("start::access-log", format!("the access log cannot be opened: {error}"))])?;
     let spans = match &config.tracing {
@@ -47,13 +55,14 @@ pub fn assemble_with(config: Config, throttling: Throttling) -> Result<(Gateway,
         metrics,
         keys: Arc::new(KeyRings::new(clock::now)),
         logins: Logins::new(clock::now),
+        revocations,
         throttling,
         ledger,
         pools: Pools::default(),
         challenges: Challenges::default(),
         access_log,
         faults: Faults::default(),
-        redis: Arc::new(Redis::default()),
+        redis,
         spans,
     };
     let (hashes, (compiled, problems)) =

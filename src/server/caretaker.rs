@@ -12,6 +12,8 @@ use super::{Reloaded, certificates, reload, supervisor};
 use crate::admin::{ReloadReport, ReloadRequest};
 use crate::config::watch::Watch;
 use crate::gateway::{Gateway, clock};
+use crate::identity::webhook::keep_caught_up;
+use crate::model::settings::EventLog;
 use crate::proxy::probe::keep_probed;
 use crate::traffic::keep_resolved;
 
@@ -40,6 +42,8 @@ impl BackgroundService for Caretaker {
         supervisor::ready(self.state());
         tokio::select! {
             () = Arc::clone(&lasting.keys).keep_fresh() => {}
+            () = lasting.revocations.keep(clock::now) => {}
+            () = keep_caught_up(&lasting.revocations, || self.event_log(), clock::now) => {}
             () = lasting.redis.keep_connected() => {}
             () = keep_resolved(&lasting.pools, clock::steady) => {}
             () = keep_probed(&lasting.pools) => {}
@@ -57,6 +61,10 @@ impl Caretaker {
     /// In a word, for `systemctl status`.
     fn state(&self) -> &'static str {
         if self.gateway.is_ready() { "serving" } else { "waiting for the keys of an issuer; routes without a token are served" }
+    }
+
+    fn event_log(&self) -> Option<EventLog> {
+        self.gateway.snapshot().config.identity.revocation.as_ref()?.event_log.clone()
     }
 
     async fn keep_tidy(&self) {

@@ -86,6 +86,8 @@ fn needs_restart(before: &Config, next: &Config) -> Vec<&'static str> {
     note(before.grace != next.grace, "server.grace");
     note(before.lifecycle.drain_wait != next.lifecycle.drain_wait, "server.drain_wait");
     note(before.lifecycle.upgrade_socket != next.lifecycle.upgrade_socket, "server.upgrade_socket");
+    let file = |config: &Config| config.identity.revocation.as_ref().map(|revocation| revocation.file.clone());
+    note(file(before) != file(next), "identity.revocation.file");
     note(before.billing.ledger != next.billing.ledger, "billing.ledger");
     let exporter = |config: &Config| {
         config.tracing.as_ref().map(|tracing| (tracing.otlp.clone(), tracing.authorization.clone(), tracing.service_name.clone()))

@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::Connection;
 use crate::gateway::{AccessLog, Faults, Lasting, Snapshot, Trail, clock, judge, owed};
+use crate::identity::revocation::Revocations;
 use crate::identity::{KeyRings, Logins};
 use crate::metrics::Metrics;
 use crate::model::settings::{Config, LogOutput};
@@ -99,6 +100,7 @@ impl Rehearsal {
             metrics,
             keys: Arc::new(KeyRings::new(clock::now)),
             logins: Logins::new(clock::now),
+            revocations: Revocations::off(&Arc::default()),
             throttling: Throttling::new(config.throttling.max_keys),
             ledger: None,
             pools: Pools::default(),

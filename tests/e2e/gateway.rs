@@ -24,10 +24,14 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     pub(crate) async fn start(issuer: &str, services: &Services) -> Self {
+        Self::with(CONFIG, free_ports(), issuer, services).await
+    }
+
+    /// The same with another configuration, where `@PORT` and its like stand for what is known only now.
+    pub(crate) async fn with(config: &str, [port, admin]: [u16; 2], issuer: &str, services: &Services) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let [port, admin] = free_ports();
         let ledger = folder.path().join("ledger.db");
-        let config = CONFIG
+        let config = config
             .replace("@PORT", &port.to_string())
             .replace("@ADMIN", &admin.to_string())
             .replace("@URL", issuer)

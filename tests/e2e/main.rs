@@ -8,6 +8,7 @@
 mod browser;
 mod demo;
 mod gateway;
+mod login;
 #[path = "../ports/mod.rs"]
 mod ports;
 mod provider;

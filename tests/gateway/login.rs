@@ -100,7 +100,8 @@ fn what_is_configured_reaches_the_login_page() {
 #[test]
 fn d1_a_callback_that_cannot_be_read_is_400_and_asks_nobody() {
     let (provider, _upstream, gateway) = start();
-    let turns: [(&str, fn(&str) -> String); 9] = [
+    type Turn = fn(&str) -> String;
+    let turns: [(&str, Turn); 9] = [
         ("no query", |_| CALLBACK.into()),
         ("no state", |right| right.replace("state=", "sate=")),
         ("an empty state", |right| {
@@ -221,12 +222,12 @@ fn d3_d7_an_id_token_with_a_fault_logs_nobody_in() {
     let access_token: Make = |_| mint(&MintRequest::default());
     let rs256_without_aud: Make = |claims| {
         // Signed by the issuer, for somebody else.
-        let mut request = MintRequest::default();
-        request.claims = claims.as_object().unwrap().clone();
+        let mut request = MintRequest { claims: claims.as_object().unwrap().clone(), ..MintRequest::default() };
         request.claims.insert("aud".into(), json!("another-application"));
         mint(&request)
     };
-    let faults: Vec<(&str, Box<dyn Fn(Value) -> String + Send + Sync>)> = vec![
+    type Fault = Box<dyn Fn(Value) -> String + Send + Sync>;
+    let faults: Vec<(&str, Fault)> = vec![
         ("no nonce", Box::new(without("nonce"))),
         ("another nonce", Box::new(with("nonce", json!("another")))),
         ("a nonce that is no text", Box::new(with("nonce", json!(["x"])))),

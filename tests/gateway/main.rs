@@ -40,6 +40,7 @@ mod proxies;
 mod redis;
 mod rehearsing;
 mod retries;
+mod revocation;
 mod rewriting;
 mod routing;
 mod rules;

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use http::{HeaderName, Uri};
 
-use super::{claims, count, credentials, hosted, login, logout, name, repeated, upstreams};
+use super::{claims, count, credentials, hosted, login, logout, name, repeated, revocation, upstreams};
 use crate::config::environment::Surroundings;
 use crate::config::field::Field;
 use crate::config::section::Section;
@@ -18,7 +18,6 @@ pub(super) fn lower(top: &Section<'_>, surroundings: &Surroundings<'_>) -> Ident
     let mut identity = Identity::default();
     let Some(field) = top.optional("identity") else { return identity };
     field.section(|section| {
-        section.not_built_yet("revocation", "a token counts until it expires");
         if let Some(field) = section.optional("issuers") {
             identity.issuers = issuers(field);
         }
@@ -39,6 +38,7 @@ pub(super) fn lower(top: &Section<'_>, surroundings: &Surroundings<'_>) -> Ident
         if identity.hosted.is_some() && !identity.token_from.contains(&of_the_sdks) {
             identity.token_from.push(of_the_sdks);
         }
+        identity.revocation = revocation::lower(section, &identity.issuers, surroundings);
         identity.claims = section.optional("claims").map(claims::declared).unwrap_or_default();
         identity.forward_claims = section.optional("forward_claims").map(claims::forwarded).unwrap_or_default();
         credentials::lower(section, &mut identity, surroundings);
@@ -140,7 +140,7 @@ pub(super) fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.ends_with(".localhost") || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-fn secret(field: Field<'_>) -> Option<Secret> {
+pub(super) fn secret(field: Field<'_>) -> Option<Secret> {
     // RFC 7518 §3.2: a key at least as long as the hash.
     const SHORTEST: usize = 32;
     let word = field.possibly_empty().filter(|word| !word.text.is_empty())?;

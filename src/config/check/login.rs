@@ -39,7 +39,8 @@ pub(super) fn lower(section: &Section<'_>, issuers: &[Issuer]) -> Option<Login> 
 
 fn read(section: &Section<'_>, issuers: &[Issuer]) -> Login {
     let text = |field: Option<Field<'_>>| field.and_then(parameter);
-    let client_id = text(section.required("client_id", "the id of the FusionAuth application that people log in to"));
+    let client_id_field = section.required("client_id", "the id of the FusionAuth application that people log in to");
+    let client_id = text(client_id_field);
     let secret = section.required("client_secret", "FusionAuth: Applications → your application → OAuth → Client secret");
     let previous = section.optional("previous_client_secret");
     let issuer_field = section.optional("issuer");
@@ -47,7 +48,7 @@ fn read(section: &Section<'_>, issuers: &[Issuer]) -> Login {
     let known = issuers.iter().find(|known| Some(&known.name) == issuer.as_ref());
     if let (Some(known), Some(client_id)) = (known, &client_id)
         && !known.audiences.contains(client_id)
-        && let Some(field) = section.optional("client_id")
+        && let Some(field) = client_id_field
     {
         let message = "the tokens of those who log in would be refused: their audience is the client id";
         let problem = Problem::error("config::conflict", message).label("not among the issuer's `audiences`");
@@ -192,13 +193,14 @@ fn sessions(section: &Section<'_>, secure: bool) -> Sessions {
     let store = section.optional("store").and_then(|field| field.one_of(&[("cookie", SessionStore::Cookie)]));
     let keys = section.required("keys", "one text of at least 32 random bytes: `openssl rand -base64 48`");
     let keys = keys.map(|field| field.some_items("the first one seals, all of them open")).unwrap_or_default();
-    let idle = section.optional("idle").and_then(|field| field.duration(Duration::from_secs(1)..=365 * DAY));
+    let idle_field = section.optional("idle");
+    let idle = idle_field.and_then(|field| field.duration(Duration::from_secs(1)..=365 * DAY));
     let absolute_field = section.optional("absolute");
     let absolute =
         absolute_field.and_then(|field| field.duration(Duration::from_secs(1)..=365 * DAY)).unwrap_or(defaults.absolute);
     let idle = idle.unwrap_or(defaults.idle.min(absolute));
     if idle > absolute
-        && let Some(field) = section.optional("idle")
+        && let Some(field) = idle_field
     {
         let problem = Problem::error("config::conflict", "a session cannot be idle for longer than it lasts");
         field.note(problem.label("longer than `absolute`"));

@@ -14,6 +14,7 @@ mod login;
 mod logout;
 mod observing;
 mod redis;
+mod revocation;
 mod routes;
 mod rules;
 mod tls;

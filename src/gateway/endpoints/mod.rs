@@ -4,6 +4,7 @@ mod hosted;
 mod login;
 mod logout;
 mod metadata;
+mod webhook;
 
 use super::{BodySource, Lasting, Snapshot, Trail};
 use crate::model::Ending;
@@ -15,9 +16,10 @@ pub(super) async fn answer<B: BodySource>(
     snapshot: &Snapshot,
     lasting: &Lasting,
     trail: &mut Trail,
-    _body: &mut B,
+    body: &mut B,
 ) -> Result<(), Ending> {
     metadata::answer(snapshot, trail)?;
+    webhook::answer(snapshot, lasting, trail, body).await?;
     login::answer(snapshot, lasting, trail).await?;
     logout::answer(snapshot, lasting, trail).await?;
     hosted::answer(snapshot, lasting, trail).await

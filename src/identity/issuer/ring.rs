@@ -14,6 +14,9 @@ use crate::identity::seen::Trust;
 use crate::model::settings::Issuer;
 use crate::model::{Moment, Name};
 
+/// Between two fetches that the issuer asks for; also the time for all its nodes to know the new key.
+const BETWEEN_NEWS: Duration = Duration::from_millis(200);
+
 /// The keys of one issuer: read by requests, written by the one task that fetches.
 pub(in crate::identity) struct KeyRing {
     name: Name,
@@ -32,6 +35,8 @@ pub(in crate::identity) struct KeyRing {
 #[derive(Default)]
 struct Diary {
     under_way: bool,
+    /// The issuer itself says that its keys changed.
+    changed: bool,
     /// The number of the fetch that some request waits for.
     wanted: Option<u64>,
     /// Steady time at which the last fetch ended.
@@ -95,6 +100,12 @@ impl KeyRing {
         let _ = timeout(issuer.timeout, ended.changed()).await;
     }
 
+    /// Fetches again at once, and not because a request asks: the cooldown is there for those who may ask for anything.
+    pub(in crate::identity) fn renew(&self) {
+        self.diary.lock().changed = true;
+        self.nudge.notify_one();
+    }
+
     /// Fetches for ever: at once, when due, and when asked.
     pub(super) async fn tend(self: Arc<Self>, client: Client, clock: fn() -> Moment) {
         let mut is_due = true;
@@ -114,6 +125,11 @@ impl KeyRing {
     async fn next(&self, clock: fn() -> Moment) -> bool {
         loop {
             let until_due = self.until_due(clock());
+            // What was fetched while the news came may be what was before it.
+            if std::mem::take(&mut self.diary.lock().changed) {
+                sleep(BETWEEN_NEWS).await;
+                return true;
+            }
             tokio::select! {
                 () = sleep(until_due) => return true,
                 () = self.nudge.notified() => {

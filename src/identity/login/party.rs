@@ -15,7 +15,7 @@ use crate::identity::token::Token;
 use crate::identity::verify::{Algorithm, VerificationKey};
 use crate::identity::{Identifier, TokenAnswer};
 use crate::model::settings::{self, Issuer, Login};
-use crate::model::{Identity, LoginFault, Moment, Rejection};
+use crate::model::{Identity, LoginFault, Moment, Rejection, local_page};
 
 /// The gateway as OpenID Connect's relying party: one application, one issuer, and the sessions of those who logged in.
 pub struct RelyingParty {
@@ -215,7 +215,8 @@ impl RelyingParty {
         match finished.await {
             Ok((page, mut cookies)) => {
                 cookies.extend(ended);
-                let location = HeaderValue::try_from(page).unwrap_or(HeaderValue::from_static("/"));
+                let location = local_page(&page).and_then(|page| HeaderValue::try_from(page).ok());
+                let location = location.unwrap_or(HeaderValue::from_static("/"));
                 Ok(Sent { location, cookies })
             }
             Err(fault) => Err(Failed { fault, cookies: ended }),

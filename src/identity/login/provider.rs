@@ -317,6 +317,7 @@ mod tests {
             tenant: None,
             audiences: Vec::new(),
             hmac_secrets: Vec::new(),
+            introspection: None,
             refresh: Duration::from_secs(300),
             max_stale: Duration::from_secs(3600),
             cooldown: Duration::from_secs(30),

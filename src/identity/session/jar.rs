@@ -219,7 +219,7 @@ mod tests {
             assert!(fields.iter().all(|field| field.len() <= ONE_COOKIE), "{length}");
             assert_eq!(jar.find(&sent(&[&kept(&fields)])), Found::Whole(text.into_bytes()));
         }
-        assert!(jar.pack(&"x".repeat(16_000), 1800, &HeaderMap::new()).is_none());
+        assert!(jar.pack(&"x".repeat(16_500), 1800, &HeaderMap::new()).is_none());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 use http::HeaderName;
 use serde_json::{Map, Value};
 
-use super::{Credentials, HostedBackend, Introspection, Login, Logout, Secret};
+use super::{Credentials, HostedBackend, Introspection, Login, Logout, Revocation, Secret};
 use crate::model::{Name, claim};
 
 /// `identity:`
@@ -34,6 +34,8 @@ pub struct Identity {
     pub logout: Logout,
     /// For FusionAuth's browser SDKs; `None`: not here.
     pub hosted: Option<HostedBackend>,
+    /// What was taken back before it expired.
+    pub revocation: Option<Revocation>,
 }
 
 impl Default for Identity {
@@ -52,6 +54,7 @@ impl Default for Identity {
             login: None,
             logout: Logout::default(),
             hosted: None,
+            revocation: None,
         }
     }
 }

@@ -13,6 +13,7 @@ mod login;
 mod logout;
 mod observing;
 mod redis;
+mod revocation;
 mod routes;
 mod rules;
 mod upstreams;
@@ -34,6 +35,7 @@ pub use listeners::{Acme, AcmeChallenge, Certificate, ClientCertificates, Listen
 pub use login::{Callback, Login, SameSite, SessionStore, Sessions};
 pub use logout::Logout;
 pub use observing::{AccessLog, LogOutput, Tracing};
+pub use revocation::{EventLog, OnStale, Revocation, WebhookSignature, Webhooks};
 pub use routes::{
     Auth, Coding, Compression, Cors, CorsOrigin, CorsOrigins, ErrorPages, FixedAnswer, Gate, HeaderEdits, Maintenance, Mirror,
     Redirect, Rewrite, Route, RouteDefault, SecurityHeaders, Target,

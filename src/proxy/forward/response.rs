@@ -1,5 +1,5 @@
 use http::HeaderMap;
-use http::header::SET_COOKIE;
+use http::header::{CACHE_CONTROL, SET_COOKIE};
 use pingora::http::ResponseHeader;
 use pingora::prelude::Result;
 
@@ -56,7 +56,12 @@ pub(in crate::proxy) fn shape_response(response: &mut ResponseHeader, exchange: 
     finish(exchange, &facts, response)?;
     // A literal name is not copied, a `HeaderName` is.
     response.insert_header("x-request-id", facts.id.as_str())?;
-    for cookie in exchange.trail().map(Trail::cookies).unwrap_or_default() {
+    let cookies = exchange.trail().map(Trail::cookies).unwrap_or_default();
+    if !cookies.is_empty() {
+        // Whatever the upstream says: a cache in between would hand the cookie to the next one who asks.
+        response.insert_header(CACHE_CONTROL, "no-store")?;
+    }
+    for cookie in cookies {
         response.append_header(SET_COOKIE, cookie)?;
     }
     if let Some(standing) = exchange.permitted().and_then(|permit| permit.admission().tightest())

@@ -103,8 +103,7 @@ pub(super) fn begin(session: &mut Session, response: &ResponseHeader, exchange: 
     Ok(())
 }
 
-/// Resolves when a WebSocket must end, whatever is said on it. What else shall end one (a revoked token, once there are
-/// revocations) becomes another arm here.
+/// Resolves when a WebSocket must end, whatever is said on it.
 async fn end(
     gateway: Arc<Gateway>,
     identity: Option<Arc<Identity>>,
@@ -113,12 +112,19 @@ async fn end(
     activity: Arc<Activity>,
 ) -> Ended {
     let now = clock::now().unix();
-    let life = identity.map_or(Duration::MAX, |identity| Duration::from_secs(identity.expires_at).saturating_sub(now));
+    let life = identity.as_ref().map_or(Duration::MAX, |identity| Duration::from_secs(identity.expires_at).saturating_sub(now));
     let (left, why) = if life <= oldest { (life, WebsocketEnd::Expired) } else { (oldest, WebsocketEnd::MaxAge) };
     let mut closing = gateway.closing();
+    let revoked = async {
+        match &identity {
+            Some(identity) => gateway.lasting.revocations.revoked(identity).await,
+            None => std::future::pending().await,
+        }
+    };
     Ended::Over(tokio::select! {
         () = tokio::time::sleep(left) => why,
         () = activity.quiet_for(idle) => WebsocketEnd::Idle,
+        () = revoked => WebsocketEnd::Revoked,
         _ = closing.wait_for(|closing| *closing) => WebsocketEnd::Stopping,
     })
 }
@@ -154,6 +160,7 @@ pub(super) fn sent(body: Option<&Bytes>, exchange: &mut Exchange) {
 fn farewell(end: WebsocketEnd) -> (u16, &'static str) {
     match end {
         WebsocketEnd::Expired => (1008, "token expired"),
+        WebsocketEnd::Revoked => (1008, "token revoked"),
         WebsocketEnd::MaxAge => (1001, "open for too long"),
         WebsocketEnd::Idle => (1001, "idle for too long"),
         WebsocketEnd::Stopping | WebsocketEnd::Closed => (1001, "going away"),

@@ -367,5 +367,8 @@ fn a_login_that_nobody_can_do_is_an_error() {
     let mut files = Files::new().rule("test", "fn on_request(claims) { if claims.sub == \"\" { redirect_to_login(); } }");
     files.vocabulary.login = false;
     let lines: Vec<_> = files.problems().iter().map(line_of).collect();
-    assert_eq!(lines, ["rule::no-login nobody can log in: there is no `identity.login` in the configuration"]);
+    assert_eq!(
+        lines,
+        ["rules/test.rhai:1:47 rule::no-login nobody can log in: there is no `identity.login` in the configuration"]
+    );
 }

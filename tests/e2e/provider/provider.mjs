@@ -263,7 +263,7 @@ provider.use(async (ctx, next) => {
     ctx.body = { ...ctx.body, issuer: options.issuer, frontchannel_logout_supported: true, userinfo_endpoint: `${url}/oauth2/userinfo` };
   }
   const location = ctx.response.get('location');
-  if (settings.userStatus && location.includes('code=')) {
+  if (settings.userStatus && location?.includes('code=')) {
     ctx.set('location', `${location}&locale=en&userState=Authenticated`);
   }
   if (oidc?.route === 'end_session_confirm' && ctx.status === 303) {

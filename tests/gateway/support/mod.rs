@@ -14,6 +14,7 @@ mod ports;
 mod redis;
 mod tls_server;
 mod upstream;
+mod webhook;
 
 pub use certificates::{Authority, Leaf};
 pub use client::{Reply, ask, get, send};
@@ -28,6 +29,7 @@ pub(crate) use ports::free_port;
 pub use redis::RedisServer;
 pub use tls_server::{acceptor, demand, tls_server};
 pub use upstream::{Upstream, answer, raw_server};
+pub use webhook::{EVENTS, event, post, signature_of, signed, tell};
 
 use std::time::{Duration, Instant};
 
