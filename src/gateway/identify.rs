@@ -172,7 +172,7 @@ impl Visitor<'_> {
         let counts = &self.lasting.metrics.logins;
         let metrics = Arc::clone(&self.lasting.metrics);
         let renewal = async move {
-            let outcome = party.renew(&identifier, &old, super::clock::now()).await;
+            let outcome = party.renew_once(&identifier, &old, super::clock::now).await;
             metrics.logins.refreshed(match outcome {
                 Outcome::Renewed(_) => RefreshResult::Renewed,
                 Outcome::Refused => RefreshResult::Refused,

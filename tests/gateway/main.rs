@@ -44,6 +44,7 @@ mod revocation;
 mod rewriting;
 mod routing;
 mod rules;
+mod sessions_in_redis;
 mod slow;
 mod stop;
 mod streaming;

@@ -322,7 +322,6 @@ mod tests {
             max_stale: Duration::from_secs(3600),
             cooldown: Duration::from_secs(30),
             timeout: Duration::from_secs(5),
-            introspection: None,
         };
         let login = Login {
             issuer: "acme".into(),

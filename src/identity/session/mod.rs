@@ -6,6 +6,7 @@ mod ended;
 mod jar;
 mod refreshes;
 mod seal;
+mod shared;
 mod store;
 
 pub use content::{Session, Tokens};
@@ -15,3 +16,4 @@ pub use store::{Opened, Sessions};
 
 pub(in crate::identity) use jar::Jar;
 pub(in crate::identity) use seal::{Seals, random};
+pub(in crate::identity) use shared::Shared;
