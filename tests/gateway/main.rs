@@ -49,6 +49,7 @@ mod revocation_operators;
 mod rewriting;
 mod routing;
 mod rules;
+mod sessions_in_redis;
 mod slow;
 mod stop;
 mod streaming;
