@@ -170,12 +170,13 @@ impl Visitor<'_> {
         let now = self.facts.received_at;
         let (party, identifier, old) = (Arc::clone(self.party), Arc::clone(self.identifier), session.clone());
         let counts = &self.lasting.metrics.logins;
-        let (metrics, redis) = (Arc::clone(&self.lasting.metrics), Arc::clone(&self.lasting.redis));
+        let metrics = Arc::clone(&self.lasting.metrics);
         // Discovery, the tokens, and the keys for them.
         let patience = self.party.provider().timeout().saturating_mul(3);
         let renewal = async move {
-            let outcome = party.renew_once(&identifier, &old, super::clock::now).await;
-            metrics.logins.refreshed(match outcome {
+            let renewal = party.renew_once(&identifier, &old, super::clock::now).await;
+            metrics.logins.refreshed(match renewal.outcome {
+                _ if renewal.is_theirs => RefreshResult::Shared,
                 Outcome::Renewed(_) => RefreshResult::Renewed,
                 Outcome::Refused => RefreshResult::Refused,
                 Outcome::Unavailable => RefreshResult::Unavailable,

@@ -123,7 +123,7 @@ impl Hosted {
     ) -> Refreshed {
         let Some(session) = self.open(logins, headers, now) else { return Refreshed::Over(self.cookies.end()) };
         let (hosted, identifier, old) = (Arc::clone(self), Arc::clone(identifier), session.clone());
-        let renewal = async move { hosted.party.renew_once(&identifier, &old, clock).await };
+        let renewal = async move { hosted.party.renew_once(&identifier, &old, clock).await.outcome };
         // Discovery, the tokens, and the keys for them.
         let patience = self.party.provider().timeout().saturating_mul(3);
         match logins.refreshes.refresh(&session, now, patience, renewal).await {

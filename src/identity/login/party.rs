@@ -10,7 +10,7 @@ use super::provider::{Metadata, Provider, ProviderFault};
 use super::redeemed::Redeemed;
 use crate::identity::issuer::{KeyRing, KeyRings};
 use crate::identity::keys::Key;
-use crate::identity::session::{Ended, Outcome, Refreshes, Seals, Session, Sessions, Tokens};
+use crate::identity::session::{Ended, Outcome, Refreshes, Renewal, Seals, Session, Sessions, Tokens};
 use crate::identity::token::Token;
 use crate::identity::verify::{Algorithm, VerificationKey};
 use crate::identity::{Identifier, TokenAnswer};
@@ -375,7 +375,7 @@ impl RelyingParty {
     }
 
     /// New tokens for a session, on one of all gateways.
-    pub async fn renew_once(&self, identifier: &Identifier, session: &Session, clock: fn() -> Moment) -> Outcome {
+    pub async fn renew_once(&self, identifier: &Identifier, session: &Session, clock: fn() -> Moment) -> Renewal {
         let renewal = async {
             let outcome = self.renew(identifier, session, clock()).await;
             match outcome {

@@ -22,6 +22,25 @@ const REFUSED: &[u8] = b"refused";
 const REPLACE: &str = "if redis.call('GETRANGE', KEYS[1], 0, 7) ~= ARGV[1] then return 0 end \
                        redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) return 1";
 
+/// A renewal, and whether another gateway did it.
+#[derive(Clone, Debug)]
+pub struct Renewal {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Nobody here asked the issuer.
+    pub is_theirs: bool,
+}
+
+impl Renewal {
+    const fn ours(outcome: Outcome) -> Self {
+        Self { outcome, is_theirs: false }
+    }
+
+    const fn theirs(outcome: Outcome) -> Self {
+        Self { outcome, is_theirs: true }
+    }
+}
+
 /// What several gateways know of sessions, in Redis. Sealed, and under names that are hashes: a dump of it is useless.
 pub(in crate::identity) struct Shared {
     redis: Arc<Redis>,
@@ -73,23 +92,22 @@ impl Shared {
         session: &Session,
         patience: Duration,
         renewal: impl Future<Output = Outcome>,
-    ) -> Outcome {
+    ) -> Renewal {
         if !self.redis.is_configured() {
-            return renewal.await;
+            return Renewal::ours(renewal.await);
         }
         let of = format!("{}:{:016x}", name("renewal", &session.id), session.generation);
         let (claim, result) = (format!("{of}:claim"), format!("{of}:result"));
         let began = Instant::now();
         loop {
             match self.redis.get(&result).await {
-                Ok(Some(value)) if value == REFUSED => return Outcome::Refused,
-                Ok(Some(value)) => return self.renewed(session, &value),
+                Ok(Some(value)) => return Renewal::theirs(self.told(session, &value)),
                 Ok(None) => {}
-                Err(_) => return renewal.await,
+                Err(_) => return Renewal::ours(renewal.await),
             }
             match self.redis.claim(&claim, b"1", patience).await {
                 Ok(true) => break,
-                Ok(false) if began.elapsed() >= patience => return Outcome::Unavailable,
+                Ok(false) if began.elapsed() >= patience => return Renewal::theirs(Outcome::Unavailable),
                 Ok(false) => sleep(LOOK_AGAIN).await,
                 // Whether it is claimed is not known: to wait for nobody is worse than to ask twice.
                 Err(_) => break,
@@ -97,7 +115,7 @@ impl Shared {
         }
         // Between the look and the claim the one before may have finished.
         if let Ok(Some(value)) = self.redis.get(&result).await {
-            return if value == REFUSED { Outcome::Refused } else { self.renewed(session, &value) };
+            return Renewal::theirs(self.told(session, &value));
         }
         let outcome = renewal.await;
         let told = match &outcome {
@@ -112,10 +130,13 @@ impl Shared {
         if let Err(error) = told {
             tracing::warn!("other gateways do not learn what became of a session: {error}");
         }
-        outcome
+        Renewal::ours(outcome)
     }
 
-    fn renewed(&self, session: &Session, sealed: &[u8]) -> Outcome {
+    fn told(&self, session: &Session, sealed: &[u8]) -> Outcome {
+        if sealed == REFUSED {
+            return Outcome::Refused;
+        }
         let opened = self.seals.open(RENEWED, sealed).filter(|(id, _)| *id == session.id);
         let next = opened.and_then(|(id, plain)| Session::decode(id, &plain));
         next.map_or(Outcome::Unavailable, |next| Outcome::Renewed(Arc::new(next)))

@@ -45,10 +45,6 @@ impl Sessions {
         Self { settings: settings.clone(), seals: Arc::clone(seals), jar: Jar::new(settings), shared }
     }
 
-    pub(super) fn seals(&self) -> &Seals {
-        &self.seals
-    }
-
     pub(in crate::identity) fn jar(&self) -> &Jar {
         &self.jar
     }
