@@ -181,10 +181,8 @@ impl Visitor<'_> {
         // Discovery, the tokens, and the keys for them.
         let patience = self.party.provider().timeout().saturating_mul(3);
         let renewal = async move {
-            let renewal = party.renew(&identifier, &old, super::clock::now());
-            let renewal = party.sessions().renew_once(&redis, &old, patience, renewal).await;
-            metrics.logins.refreshed(match renewal.outcome {
-                _ if renewal.is_theirs => RefreshResult::Shared,
+            let outcome = party.renew_once(&identifier, &old, super::clock::now).await;
+            metrics.logins.refreshed(match outcome {
                 Outcome::Renewed(_) => RefreshResult::Renewed,
                 Outcome::Refused => RefreshResult::Refused,
                 Outcome::Unavailable => RefreshResult::Unavailable,

@@ -101,6 +101,7 @@ impl Rehearsal {
             keys: Arc::new(KeyRings::new(clock::now)),
             revocations: Revocations::off(&Arc::default()),
             logins: Logins::new(clock::now),
+            revocations: Revocations::off(&Arc::default()),
             throttling: Throttling::new(config.throttling.max_keys),
             ledger: None,
             pools: Pools::default(),

@@ -16,15 +16,15 @@ fn setup(upstream: &Upstream) -> Setup {
 }
 
 /// A token of a user that was issued some seconds ago.
-fn issued(seconds_ago: u64) -> MintRequest {
+pub(crate) fn issued(seconds_ago: u64) -> MintRequest {
     MintRequest::of("acme", "pro").claim("iat", now() - seconds_ago)
 }
 
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-fn deactivated(user: &str) -> Value {
+pub(crate) fn deactivated(user: &str) -> Value {
     event("user.deactivate", json!({ "user": { "id": user, "active": false, "tenantId": TENANT_ID } }))
 }
 

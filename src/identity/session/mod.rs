@@ -17,3 +17,4 @@ pub use store::{Opened, Sessions};
 
 pub(in crate::identity) use jar::Jar;
 pub(in crate::identity) use seal::{Seals, random};
+pub(in crate::identity) use shared::Shared;
