@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
-use tollgate::demo::{APPLICATION_ID, TENANT_ID};
+use tollgate::demo::{APPLICATION_ID, MintRequest, TENANT_ID};
 
-use crate::revocation::issued;
+use crate::revocation::{issued, now};
 use crate::support::{Gateway, Setup, Upstream, ask, mint};
 
 const USER: &str = "00000000-0000-0000-0000-111111111111";
@@ -38,6 +38,9 @@ fn an_operator_takes_back_what_he_names() {
     let (code, said) = revoke(&gateway, &["--session", "s-1"]);
     assert_eq!((code, said.as_str()), (0, "revoked: tokens issued until now are refused from the next request on\n"));
     assert_eq!(statuses(&gateway, [&one, &two, &other]), [401, 200, 200]);
+    // FusionAuth was not told and renews the tokens of that login, which changes nothing.
+    let renewed = MintRequest::of("acme", "pro").claim("sid", "s-1").claim("iat", now() + 2);
+    assert_eq!(statuses(&gateway, [&mint(&renewed)]), [401]);
     // For a tenant whose token it is not, and for an application that it is not for.
     assert_eq!(revoke(&gateway, &["--user", USER, "--tenant", "00000000-0000-0000-0000-00000000ffff"]).0, 0);
     assert_eq!(revoke(&gateway, &["--user", USER, "--application", "00000000-0000-0000-0000-00000000aaaa"]).0, 0);
