@@ -74,6 +74,7 @@ const EDGES: [&str; 19] = [
     "identity/login/party",
     "identity/login/provider",
     "identity/session/refreshes",
+    "identity/session/shared",
     "identity/session/store",
     "identity/revocation/feed",
     "identity/revocation/file",

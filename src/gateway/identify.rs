@@ -10,7 +10,7 @@ use super::snapshot::Identification;
 use super::{Lasting, RouteEntry, Snapshot, Trail};
 use crate::identity::{Identifier, Opened, Outcome, RelyingParty, Session};
 use crate::metrics::{LoginResult, RefreshResult, SessionResult};
-use crate::model::settings::Auth;
+use crate::model::settings::{Auth, Cors};
 use crate::model::{Absence, Caller, Ending, Facts, LoginFault, Name, Plan, Rejection, TokenFault};
 
 /// Who sent this request, as far as the route wants to know. A browser without a session leaves here for the login page, if the route says
@@ -35,7 +35,7 @@ pub(super) async fn identify(
             Some(party),
             Identification::Tokens(identifier),
         ) => {
-            let visitor = Visitor { party, identifier, lasting, facts };
+            let visitor = Visitor { party, identifier, lasting, facts, cors: route.route.cors.as_deref() };
             match visitor.recognize(trail).await {
                 Ok(Some(caller)) => Ok(caller),
                 Ok(None) => nobody,
@@ -119,6 +119,8 @@ struct Visitor<'a> {
     identifier: &'a Arc<Identifier>,
     lasting: &'a Lasting,
     facts: &'a Arc<Facts>,
+    /// Which other pages the route lets in.
+    cors: Option<&'a Cors>,
 }
 
 impl Visitor<'_> {
@@ -138,7 +140,7 @@ impl Visitor<'_> {
             Opened::Live(session) if self.lasting.logins.ended.contains(&session.id) => return Ok(self.end(trail)),
             Opened::Live(session) => *session,
         };
-        if !is_own_page(self.facts, &self.party.login().callbacks) {
+        if !is_own_page(self.facts, &self.party.login().callbacks) && !self.is_trusted() {
             counts.session(SessionResult::CrossSite);
             return Err(Rejection::Login(LoginFault::CrossSite));
         }
@@ -165,23 +167,29 @@ impl Visitor<'_> {
         }
     }
 
+    /// Whether the page is one that the operator lets send cookies along. The browser has asked before it sent anything that is not simple.
+    fn is_trusted(&self) -> bool {
+        self.cors.zip(self.facts.header("origin")).is_some_and(|(cors, origin)| cors.trusts(origin))
+    }
+
     /// New tokens, in one call for all the requests of this session that ask at the same time.
     async fn renew(&self, trail: &mut Trail, session: Session) -> Result<Option<Caller>, Rejection> {
         let now = self.facts.received_at;
         let (party, identifier, old) = (Arc::clone(self.party), Arc::clone(self.identifier), session.clone());
         let counts = &self.lasting.metrics.logins;
         let metrics = Arc::clone(&self.lasting.metrics);
+        // Discovery, the tokens, and the keys for them.
+        let patience = self.party.provider().timeout().saturating_mul(3);
         let renewal = async move {
-            let outcome = party.renew(&identifier, &old, super::clock::now()).await;
-            metrics.logins.refreshed(match outcome {
+            let renewal = party.renew_once(&identifier, &old, super::clock::now).await;
+            metrics.logins.refreshed(match renewal.outcome {
+                _ if renewal.is_theirs => RefreshResult::Shared,
                 Outcome::Renewed(_) => RefreshResult::Renewed,
                 Outcome::Refused => RefreshResult::Refused,
                 Outcome::Unavailable => RefreshResult::Unavailable,
             });
-            outcome
+            renewal.outcome
         };
-        // Discovery, the tokens, and the keys for them.
-        let patience = self.party.provider().timeout().saturating_mul(3);
         match self.lasting.logins.refreshes.refresh(&session, now, patience, renewal).await {
             Outcome::Renewed(session) => {
                 self.keep(trail, &session).await;

@@ -32,9 +32,9 @@ pub struct Snapshot {
     pub unrouted: RouteHandles,
     identification: Identification,
     login: Option<Arc<RelyingParty>>,
+    hosted: Option<Arc<Hosted>>,
     /// What FusionAuth tells.
     pub webhooks: Option<Webhooks>,
-    hosted: Option<Arc<Hosted>>,
     router: Router,
     routes: Vec<Arc<RouteEntry>>,
     upstreams: HashMap<Name, Arc<UpstreamEntry>>,
@@ -115,11 +115,11 @@ impl Snapshot {
         lasting.redis.follow(config.redis.as_ref());
         let login = match before {
             Some(before) if before.config.identity == config.identity => before.login.clone(),
-            _ => RelyingParty::new(&config.identity, &lasting.keys).map(Arc::new),
+            _ => RelyingParty::new(&config.identity, &lasting.keys, &lasting.redis).map(Arc::new),
         };
         let hosted = match before {
             Some(before) if before.config.identity == config.identity => before.hosted.clone(),
-            _ => Hosted::new(&config.identity, &lasting.keys).map(Arc::new),
+            _ => Hosted::new(&config.identity, &lasting.keys, &lasting.redis).map(Arc::new),
         };
         lasting.pools.follow(&config.upstreams, clock::steady());
         lasting.throttling.set_max_keys(config.throttling.max_keys);
@@ -150,8 +150,8 @@ impl Snapshot {
             unrouted: metrics.route(&Name::from("")),
             identification,
             login,
-            webhooks,
             hosted,
+            webhooks,
             router: Router::new(&config.routes),
             routes,
             upstreams,

@@ -7,7 +7,7 @@ use crate::config::field::Field;
 use crate::config::section::Section;
 use crate::config::word::Word;
 
-use crate::model::settings::{Callback, Issuer, Login, SameSite, Secret, SessionStore, Sessions};
+use crate::model::settings::{Callback, Identity, Issuer, Login, SameSite, Secret, SessionStore, Sessions};
 use crate::model::{Name, Problem, local_page};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -190,7 +190,9 @@ pub(super) fn nothing() -> Sessions {
 
 fn sessions(section: &Section<'_>, secure: bool) -> Sessions {
     let defaults = nothing();
-    let store = section.optional("store").and_then(|field| field.one_of(&[("cookie", SessionStore::Cookie)]));
+    let store = section
+        .optional("store")
+        .and_then(|field| field.one_of(&[("cookie", SessionStore::Cookie), ("redis", SessionStore::Redis)]));
     let keys = section.required("keys", "one text of at least 32 random bytes: `openssl rand -base64 48`");
     let keys = keys.map(|field| field.some_items("the first one seals, all of them open")).unwrap_or_default();
     let idle_field = section.optional("idle");
@@ -245,4 +247,12 @@ pub(super) fn key(field: Field<'_>) -> Option<Secret> {
         return None;
     }
     Some(Secret::new(word.text))
+}
+
+/// Sessions in Redis need one.
+pub(super) fn needs_redis(top: &Section<'_>, identity: &Identity) {
+    let is_wanted = identity.login.as_ref().is_some_and(|login| login.session.store == SessionStore::Redis);
+    if is_wanted && top.optional("redis").is_none() {
+        top.missing("`redis` is missing", "`identity.session.store: redis` keeps sessions there");
+    }
 }

@@ -89,6 +89,7 @@ async fn end(party: &RelyingParty, lasting: &Lasting, trail: &mut Trail, facts: 
     if let Ok(Opened::Live(session)) = sessions.open(&facts.headers, now).await {
         let until = session.began.saturating_add(party.login().session.absolute.as_secs());
         lasting.logins.ended.insert(session.id, until, now);
+        sessions.remove(&session).await;
     }
     sessions.forget(&facts.headers).into_iter().for_each(|cookie| trail.set_cookie(cookie));
 }

@@ -18,6 +18,7 @@ use super::login::{Attempt, Callback, Failed, Logins, ProviderFault, RelyingPart
 use super::session::{Outcome, Seals, Session};
 use crate::model::settings::{self, HostedBackend};
 use crate::model::{Facts, Identity, LoginFault, Moment, Rejection};
+use crate::redis::Redis;
 
 /// The server that an application with one of FusionAuth's SDKs believes to talk to.
 pub struct Hosted {
@@ -40,9 +41,9 @@ pub enum Refreshed {
 
 impl Hosted {
     /// `None` without `identity.hosted_backend`. Let `keys` follow the issuers first.
-    pub fn new(identity: &settings::Identity, keys: &KeyRings) -> Option<Self> {
+    pub fn new(identity: &settings::Identity, keys: &KeyRings, redis: &Arc<Redis>) -> Option<Self> {
         let settings = identity.hosted.clone()?;
-        let party = RelyingParty::of(settings.login.clone(), identity, keys)?;
+        let party = RelyingParty::of(settings.login.clone(), identity, keys, redis)?;
         Some(Self { seals: Seals::new(&settings.keys), cookies: Cookies::new(&settings), party, settings })
     }
 
@@ -122,7 +123,7 @@ impl Hosted {
     ) -> Refreshed {
         let Some(session) = self.open(logins, headers, now) else { return Refreshed::Over(self.cookies.end()) };
         let (hosted, identifier, old) = (Arc::clone(self), Arc::clone(identifier), session.clone());
-        let renewal = async move { hosted.party.renew(&identifier, &old, clock()).await };
+        let renewal = async move { hosted.party.renew_once(&identifier, &old, clock).await.outcome };
         // Discovery, the tokens, and the keys for them.
         let patience = self.party.provider().timeout().saturating_mul(3);
         match logins.refreshes.refresh(&session, now, patience, renewal).await {

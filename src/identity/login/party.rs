@@ -10,12 +10,13 @@ use super::provider::{Metadata, Provider, ProviderFault};
 use super::redeemed::Redeemed;
 use crate::identity::issuer::{KeyRing, KeyRings};
 use crate::identity::keys::Key;
-use crate::identity::session::{Ended, Outcome, Refreshes, Seals, Session, Sessions, Tokens};
+use crate::identity::session::{Ended, Outcome, Refreshes, Renewal, Seals, Session, Sessions, Tokens};
 use crate::identity::token::Token;
 use crate::identity::verify::{Algorithm, VerificationKey};
 use crate::identity::{Identifier, TokenAnswer};
 use crate::model::settings::{self, Issuer, Login};
 use crate::model::{Identity, LoginFault, Moment, Rejection, local_page};
+use crate::redis::Redis;
 
 /// The gateway as OpenID Connect's relying party: one application, one issuer, and the sessions of those who logged in.
 pub struct RelyingParty {
@@ -79,12 +80,17 @@ impl Logins {
 
 impl RelyingParty {
     /// `None` if nobody is to be logged in. Let `keys` follow the issuers first.
-    pub fn new(settings: &settings::Identity, keys: &KeyRings) -> Option<Self> {
-        Self::of(settings.login.clone()?, settings, keys)
+    pub fn new(settings: &settings::Identity, keys: &KeyRings, redis: &Arc<Redis>) -> Option<Self> {
+        Self::of(settings.login.clone()?, settings, keys, redis)
     }
 
     /// The same for another application than that of `identity.login`.
-    pub(in crate::identity) fn of(login: Login, settings: &settings::Identity, keys: &KeyRings) -> Option<Self> {
+    pub(in crate::identity) fn of(
+        login: Login,
+        settings: &settings::Identity,
+        keys: &KeyRings,
+        redis: &Arc<Redis>,
+    ) -> Option<Self> {
         let issuer = settings.issuers.iter().find(|issuer| issuer.name == login.issuer)?.clone();
         let seals = Arc::new(Seals::new(&login.session.keys));
         let secrets = [Some(&login.client_secret), login.previous_client_secret.as_ref()];
@@ -96,7 +102,7 @@ impl RelyingParty {
             secrets: secrets.map(|key| Key::new(None, key, Vec::new())).collect(),
             ring: keys.ring(&issuer),
             skew: settings.clock_skew,
-            sessions: Sessions::new(&login.session, &seals),
+            sessions: Sessions::new(&login.session, &seals, redis),
             provider: Provider::new(&issuer, &login),
             seals,
             login,
@@ -209,7 +215,7 @@ impl RelyingParty {
         let finished = async {
             let (page, tokens) = self.redeem(identifier, logins, host, callback, headers, now).await?;
             let session = Session::begin(tokens, now).ok_or(LoginFault::Unavailable)?;
-            let cookies = self.sessions.save(&session, headers, now).await?;
+            let cookies = self.sessions.begin(&session, headers, now).await?;
             Ok((if page == "/" { self.login.after_login.clone() } else { page }, cookies))
         };
         match finished.await {
@@ -366,6 +372,23 @@ impl RelyingParty {
     /// The token's own end: an identity lasts for the clock skew longer, and that is no time to wait for.
     fn end_of(&self, identity: &Identity) -> u64 {
         identity.expires_at.saturating_sub(self.skew.as_secs())
+    }
+
+    /// New tokens for a session, on one of all gateways.
+    pub async fn renew_once(&self, identifier: &Identifier, session: &Session, clock: fn() -> Moment) -> Renewal {
+        let renewal = async {
+            let outcome = self.renew(identifier, session, clock()).await;
+            match outcome {
+                Outcome::Renewed(next) if !self.sessions.renewed(session.generation, &next, clock()).await => Outcome::Refused,
+                Outcome::Refused => {
+                    self.sessions.remove(session).await;
+                    Outcome::Refused
+                }
+                outcome => outcome,
+            }
+        };
+        // Discovery, the tokens, and the keys for them.
+        self.sessions.shared().once(session, self.provider.timeout().saturating_mul(3), renewal).await
     }
 
     /// New tokens for a session, from the issuer.

@@ -69,6 +69,8 @@ pub struct Sessions {
 pub enum SessionStore {
     /// Sealed, in the browser's cookies.
     Cookie,
+    /// Sealed, in Redis; the browser's cookie says which one it is.
+    Redis,
 }
 
 /// `identity.session.same_site`
