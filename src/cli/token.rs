@@ -1,6 +1,9 @@
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::{Args, Subcommand};
+use serde_json::{Map, Value};
 
 use super::{Failure, Source, check, terminal};
 use crate::demo::{self, MintRequest};
@@ -15,6 +18,8 @@ pub(super) enum Token {
     Mint(Mint),
     /// Say what is right and wrong with a token
     Verify(Verify),
+    /// Show what a token says about itself, unverified and without its signature
+    Decode(Decode),
 }
 
 #[derive(Debug, Args)]
@@ -50,11 +55,18 @@ pub(super) struct Verify {
     token: String,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct Decode {
+    /// The token; `-` reads it from the standard input, where no process list shows it
+    token: String,
+}
+
 impl Token {
     pub(super) fn execute(self) -> Result<(), Failure> {
         match self {
             Self::Mint(mint) => mint.execute(),
             Self::Verify(verify) => verify.execute(),
+            Self::Decode(decode) => decode.execute(),
         }
     }
 }
@@ -83,11 +95,7 @@ impl Mint {
 impl Verify {
     fn execute(self) -> Result<(), Failure> {
         let config = check::load(&self.source.path())?.config;
-        let token = if self.token == "-" {
-            std::io::read_to_string(std::io::stdin()).map_err(|error| Failure::new(format!("standard input: {error}")))?
-        } else {
-            self.token
-        };
+        let token = named_or_piped(self.token)?;
         let examination = examine(&config, token.trim())?;
         let mut text = match examination.verdict {
             Verdict::Accepted => "✓ accepted\n".to_owned(),
@@ -101,6 +109,48 @@ impl Verify {
         terminal::print(&text);
         if examination.verdict == Verdict::Accepted { Ok(()) } else { Err(Failure::with_code(3, "")) }
     }
+}
+
+impl Decode {
+    fn execute(self) -> Result<(), Failure> {
+        let token = named_or_piped(self.token)?;
+        let parts: Vec<&str> = token.trim().split('.').collect();
+        let (header, claims) = match parts.as_slice() {
+            [header, claims, _signature] => (header, claims),
+            [_, _, _, _, _] => return Err(Failure::new("an encrypted token (JWE): only its audience can read it")),
+            _ => {
+                return Err(Failure::new("not a JWT: an opaque token says nothing; ask its issuer with `tollgate token verify`"));
+            }
+        };
+        let document = format!("{{\n\"header\": {},\n\"claims\": {}\n}}", shown("header", header)?, shown("claims", claims)?);
+        terminal::talk("nothing of this is verified: see `tollgate token verify`");
+        terminal::print(&document);
+        Ok(())
+    }
+}
+
+/// One part as indented JSON, with the characters escaped that a terminal would obey, or that look like others.
+fn shown(what: &str, part: &str) -> Result<String, Failure> {
+    let unreadable = |error: &dyn std::fmt::Display| Failure::new(format!("the token's {what} cannot be read: {error}"));
+    let text = URL_SAFE_NO_PAD.decode(part).map_err(|error| unreadable(&error))?;
+    let value: Map<String, Value> = serde_json::from_slice(&text).map_err(|error| unreadable(&error))?;
+    let text = serde_json::to_string_pretty(&value).map_err(|error| unreadable(&error))?;
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c == '\n' || (c.is_ascii() && !c.is_ascii_control()) {
+            escaped.push(c);
+        } else {
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| escaped.push_str(&format!("\\u{unit:04x}")));
+        }
+    }
+    Ok(escaped)
+}
+
+fn named_or_piped(token: String) -> Result<String, Failure> {
+    if token != "-" {
+        return Ok(token);
+    }
+    std::io::read_to_string(std::io::stdin()).map_err(|error| Failure::new(format!("standard input: {error}")))
 }
 
 /// Fetches the issuers' keys as a gateway would, and looks at the token.

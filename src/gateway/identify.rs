@@ -8,7 +8,7 @@ use http::header::{ACCEPT, HOST, HeaderMap, ORIGIN};
 
 use super::snapshot::Identification;
 use super::{Lasting, RouteEntry, Snapshot, Trail};
-use crate::identity::{Identifier, Opened, Outcome, RelyingParty, Session};
+use crate::identity::{Identifier, Opened, Outcome, RelyingParty, Renewal, Session};
 use crate::metrics::{LoginResult, RefreshResult, SessionResult};
 use crate::model::settings::Auth;
 use crate::model::{Absence, Caller, Ending, Facts, LoginFault, Name, Plan, Rejection, TokenFault};
@@ -170,18 +170,12 @@ impl Visitor<'_> {
         let now = self.facts.received_at;
         let (party, identifier, old) = (Arc::clone(self.party), Arc::clone(self.identifier), session.clone());
         let counts = &self.lasting.metrics.logins;
-        let metrics = Arc::clone(&self.lasting.metrics);
+        let (metrics, patience) = (Arc::clone(&self.lasting.metrics), self.party.patience());
         let renewal = async move {
-            let outcome = party.renew_once(&identifier, &old, super::clock::now).await;
-            metrics.logins.refreshed(match outcome {
-                Outcome::Renewed(_) => RefreshResult::Renewed,
-                Outcome::Refused => RefreshResult::Refused,
-                Outcome::Unavailable => RefreshResult::Unavailable,
-            });
-            outcome
+            let renewal = party.renew_once(&identifier, &old, super::clock::now).await;
+            metrics.logins.refreshed(result_of(&renewal));
+            renewal.outcome
         };
-        // Discovery, the tokens, and the keys for them.
-        let patience = self.party.provider().timeout().saturating_mul(3);
         match self.lasting.logins.refreshes.refresh(&session, now, patience, renewal).await {
             Outcome::Renewed(session) => {
                 self.keep(trail, &session).await;
@@ -218,6 +212,16 @@ impl Visitor<'_> {
         self.lasting.metrics.logins.session(SessionResult::Ended);
         self.party.sessions().forget(&self.facts.headers).into_iter().for_each(|cookie| trail.set_cookie(cookie));
         None
+    }
+}
+
+/// How a renewal is counted.
+pub(super) fn result_of(renewal: &Renewal) -> RefreshResult {
+    match renewal.outcome {
+        _ if renewal.is_theirs => RefreshResult::Shared,
+        Outcome::Renewed(_) => RefreshResult::Renewed,
+        Outcome::Refused => RefreshResult::Refused,
+        Outcome::Unavailable => RefreshResult::Unavailable,
     }
 }
 

@@ -33,20 +33,32 @@ pub(super) struct Check {
     pub(super) judge: fn(&settings::Identity, &Said, Moment) -> Result<(), TokenFault>,
     /// What the token says about it, for operators; escaped.
     pub(super) show: fn(&Said, Moment) -> String,
+    /// What would be right, for operators.
+    pub(super) expected: fn(&settings::Identity, &Said) -> Option<String>,
 }
 
 /// In the order in which they are made, all of them before the signature: they cost a hundredth of it, and a token that is refused
 /// here cannot make the gateway ask the issuer for keys.
 pub(super) const CHECKS: [Check; 9] = [
-    Check { subject: "kind", judge: kind, show: show_kind },
-    Check { subject: "issuer", judge: issuer, show: |said, _| shown(said, "iss") },
-    Check { subject: "tenant", judge: tenant, show: |said, _| shown(said, "tid") },
-    Check { subject: "audience", judge: audience, show: |said, _| shown(said, "aud") },
-    Check { subject: "expiry", judge: expiry, show: |said, now| show_time(said, "exp", now) },
-    Check { subject: "start", judge: start, show: show_start },
-    Check { subject: "lifetime", judge: lifetime, show: show_lifetime },
-    Check { subject: "subject", judge: subject, show: |said, _| shown(said, "sub") },
-    Check { subject: "declared claims", judge: declared, show: |said, _| format!("{} claims", said.len()) },
+    Check { subject: "kind", judge: kind, show: show_kind, expected: |_, _| None },
+    Check { subject: "issuer", judge: issuer, show: |said, _| shown(said, "iss"), expected: expected_issuer },
+    Check { subject: "tenant", judge: tenant, show: |said, _| shown(said, "tid"), expected: expected_tenant },
+    Check { subject: "audience", judge: audience, show: |said, _| shown(said, "aud"), expected: expected_audience },
+    Check { subject: "expiry", judge: expiry, show: |said, now| show_time(said, "exp", now), expected: expected_skew },
+    Check { subject: "start", judge: start, show: show_start, expected: expected_skew },
+    Check { subject: "lifetime", judge: lifetime, show: show_lifetime, expected: expected_lifetime },
+    Check {
+        subject: "subject",
+        judge: subject,
+        show: |said, _| shown(said, "sub"),
+        expected: |_, _| Some(format!("`sub` is 1 to {MAX_SUBJECT_BYTES} bytes of text")),
+    },
+    Check {
+        subject: "declared claims",
+        judge: declared,
+        show: |said, _| format!("{} claims", said.len()),
+        expected: |policy, said| policy.unmet_claim(said).map(|name| format!("`{name}` is not as `identity.claims` declares it")),
+    },
 ];
 
 fn kind(_: &settings::Identity, said: &Said, _: Moment) -> Result<(), TokenFault> {
@@ -160,6 +172,33 @@ fn declared(policy: &settings::Identity, said: &Said, _: Moment) -> Result<(), T
     if policy.unmet_claim(said).is_none() { Ok(()) } else { Err(TokenFault::BadClaim) }
 }
 
+fn expected_issuer(policy: &settings::Identity, _: &Said) -> Option<String> {
+    Some(format!("the configuration has {}", listed(policy.issuers.iter().map(|issuer| issuer.issuer.as_str()))))
+}
+
+fn expected_tenant(policy: &settings::Identity, said: &Said) -> Option<String> {
+    let tenants = of_issuer(policy, said).filter_map(|(_, issuer)| issuer.tenant.as_deref());
+    Some(format!("the configuration has {} for this issuer", listed(tenants)))
+}
+
+fn expected_audience(policy: &settings::Identity, said: &Said) -> Option<String> {
+    let audiences = of_tenant(policy, said).flat_map(|(_, issuer)| issuer.audiences.iter().map(String::as_str));
+    Some(format!("the configuration has {} for this issuer", listed(audiences)))
+}
+
+fn expected_skew(policy: &settings::Identity, _: &Said) -> Option<String> {
+    Some(format!("clocks may differ by {} s", policy.clock_skew.as_secs()))
+}
+
+fn expected_lifetime(policy: &settings::Identity, _: &Said) -> Option<String> {
+    Some(format!("at most {} s is accepted", policy.max_lifetime.as_secs()))
+}
+
+fn listed<'a>(texts: impl Iterator<Item = &'a str>) -> String {
+    let texts: Vec<String> = texts.map(|text| Value::from(text).to_string()).collect();
+    if texts.is_empty() { "none".into() } else { printable(&texts.join(", ")) }
+}
+
 fn show_kind(said: &Said, _: Moment) -> String {
     match other_kind(said) {
         None => "an access token".into(),
@@ -176,18 +215,33 @@ fn show_lifetime(said: &Said, now: Moment) -> String {
 }
 
 fn show_time(said: &Said, claim: &str, now: Moment) -> String {
+    let date = |at: u64| {
+        let at = i64::try_from(at).ok().and_then(|at| jiff::Timestamp::from_second(at).ok());
+        at.map_or_else(|| "beyond all calendars".to_owned(), |at| at.to_string())
+    };
     match time(said, claim) {
         Ok(None) => format!("no `{claim}`"),
         Err(_) => format!("`{claim}` is not a time: {}", shown(said, claim)),
-        Ok(Some(at)) if at > now.unix_seconds() => format!("`{claim}` {at}, in {} s", at - now.unix_seconds()),
-        Ok(Some(at)) => format!("`{claim}` {at}, {} s ago", now.unix_seconds() - at),
+        Ok(Some(at)) if at > now.unix_seconds() => format!("`{claim}` {}, in {}", date(at), span(at - now.unix_seconds())),
+        Ok(Some(at)) => format!("`{claim}` {}, {} ago", date(at), span(now.unix_seconds() - at)),
+    }
+}
+
+/// In the largest unit that says enough.
+fn span(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
     }
 }
 
 /// JSON escapes what a terminal would obey, except the C1 controls and what turns text around.
 fn shown(said: &Said, claim: &str) -> String {
-    said.get(claim).map_or_else(
-        || format!("no `{claim}`"),
-        |value| value.to_string().chars().take(200).map(|c| if c.is_ascii() && !c.is_control() { c } else { '?' }).collect(),
-    )
+    said.get(claim).map_or_else(|| format!("no `{claim}`"), |value| printable(&value.to_string()))
+}
+
+fn printable(text: &str) -> String {
+    text.chars().take(200).map(|c| if c.is_ascii() && !c.is_control() { c } else { '?' }).collect()
 }

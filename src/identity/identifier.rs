@@ -1,13 +1,18 @@
+mod answers;
+mod examine;
+mod inquire;
+
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
+use self::answers::Answers;
 use super::carried::{self, Credential};
-use super::claims::{self, CHECKS};
-use super::credentials::{self, ApiKeyRing, Binding, FirstUse, Proof, Proofs, Scheme, Signing};
-use super::examination::{Examination, Finding, Verdict};
+use super::claims::{self, CHECKS, Said};
+use super::credentials::{self, ApiKeyRing, Binding, FirstUse, Proof, Proofs, Scheme, Signing, is_opaque};
 use super::forward;
-use super::issuer::{KeyRing, KeyRings};
+use super::issuer::{Asker, KeyRing, KeyRings};
 use super::keys::Key;
 use super::revocation::{self, Revoked, Standing};
 use super::seen::{Entry, Seen, Voucher};
@@ -22,6 +27,8 @@ pub struct Identifier {
     /// As `policy.issuers`.
     issuers: Vec<Issuer>,
     seen: Seen,
+    /// What issuers said about tokens that cannot be verified here.
+    answers: Answers,
     api_keys: ApiKeyRing,
     proofs: Arc<Proofs>,
     /// Signs for upstreams.
@@ -36,6 +43,7 @@ struct Issuer {
     ring: Arc<KeyRing>,
     /// One per secret and algorithm that it is long enough for.
     secrets: Vec<Arc<Key>>,
+    asker: Option<Asker>,
 }
 
 /// Why a token is not accepted.
@@ -67,8 +75,8 @@ impl From<Refused> for Rejection {
 impl Identifier {
     /// Takes the policy, and the rings of its issuers from `keys` (let them [`KeyRings::follow`] the same issuers first).
     pub fn new(settings: &settings::Identity, keys: &KeyRings) -> Self {
-        let issuers =
-            settings.issuers.iter().map(|issuer| Issuer { ring: keys.ring(issuer), secrets: secrets(issuer) }).collect();
+        let issuer = |issuer| Issuer { ring: keys.ring(issuer), secrets: secrets(issuer), asker: keys.asker(issuer) };
+        let issuers = settings.issuers.iter().map(issuer).collect();
         let signing = settings.credentials.upstream_token.as_ref();
         let signing = signing.and_then(|token| Signing::of(token, || keys.generated_key()));
         Self {
@@ -76,6 +84,7 @@ impl Identifier {
             published: credentials::documents(settings, signing.as_ref()),
             signing,
             seen: Seen::new(settings.cache_tokens),
+            answers: Answers::new(settings.cache_tokens),
             api_keys: ApiKeyRing::of(settings),
             proofs: keys.proofs(),
             policy: settings.clone(),
@@ -113,61 +122,6 @@ impl Identifier {
         }
     }
 
-    /// Every check on this token with its result, for `tollgate token verify`. Waits for keys as a request would.
-    pub async fn examine(&self, token: &str, now: Moment) -> Examination {
-        let parsed = match Token::parse(token) {
-            Ok(parsed) => parsed,
-            Err(fault) => {
-                let finding = Finding { subject: "form", fault: Some(fault), text: "not a token that could be read".into() };
-                return Examination { verdict: Verdict::Refused(fault), findings: vec![finding] };
-            }
-        };
-        let mut findings = Vec::with_capacity(CHECKS.len() + 1);
-        for check in CHECKS {
-            let fault = (check.judge)(&self.policy, &parsed.claims, now).err();
-            findings.push(Finding { subject: check.subject, fault, text: (check.show)(&parsed.claims, now) });
-        }
-        findings.push(self.examine_binding(&parsed.claims));
-        let signer = self.signer(&parsed, now).await;
-        let kid = parsed.kid.as_deref().map_or_else(|| "no kid".into(), |kid| format!("kid {kid:?}"));
-        let text = match &signer {
-            Ok(_) => "the signature is right",
-            Err(Refused::WithoutKeys | Refused::WithoutMemory) => "the issuer's keys could not be fetched",
-            Err(Refused::For(TokenFault::BadSignature)) => "the signature is wrong",
-            Err(Refused::For(TokenFault::UnknownKey)) => "the issuer has no such key",
-            Err(Refused::For(_)) if parsed.algorithm.is_symmetric() => {
-                "no hmac_secrets of this issuer fits; better give the application an asymmetric key in FusionAuth"
-            }
-            Err(Refused::For(_)) => "that key is for another algorithm",
-        };
-        let fault = match &signer {
-            Err(Refused::For(fault)) => Some(*fault),
-            _ => None,
-        };
-        findings.push(Finding { subject: "signature", fault, text: format!("{} {kid}: {text}", parsed.algorithm.name()) });
-        let verdict = match (findings.iter().find_map(|finding| finding.fault), signer) {
-            (Some(fault), _) => Verdict::Refused(fault),
-            (None, Err(_)) => Verdict::KeysUnavailable,
-            (None, Ok(_)) => Verdict::Accepted,
-        };
-        Examination { verdict, findings }
-    }
-
-    fn examine_binding(&self, said: &claims::Said) -> Finding {
-        let binding = Binding::of(said);
-        // A token that is bound will be shown with a proof; which is not here to be examined.
-        let scheme = if matches!(binding, Ok(Binding::Key(_))) { Scheme::Dpop } else { Scheme::Bearer };
-        let fault = binding.and_then(|binding| binding.admits(scheme, self.policy.credentials.dpop)).err();
-        let text = match (binding, fault) {
-            (Ok(Binding::None), None) => "to no key",
-            (Ok(Binding::None), Some(_)) => "to no key, but `identity.dpop` is `required`",
-            (Ok(Binding::Key(_)), None) => "to a DPoP key: each request needs a proof",
-            (Ok(Binding::Key(_)), Some(_)) => "to a DPoP key, but `identity.dpop` is `off`",
-            (Err(_), _) => "`cnf` asks for a check that is not known here",
-        };
-        Finding { subject: "binding", fault, text: text.into() }
-    }
-
     /// What everybody may read at this path.
     pub fn published(&self, path: &str) -> Option<&Arc<FixedAnswer>> {
         self.published.iter().find(|(published, _)| published == path).map(|(_, document)| document)
@@ -188,22 +142,22 @@ impl Identifier {
     /// # Errors
     /// As [`Self::identify`].
     pub async fn recognize(&self, token: &str, now: Moment) -> Result<Arc<Identity>, Rejection> {
-        Ok(Arc::clone(&self.vouch(token, Scheme::Kept, now).await?.identity))
+        Ok(self.vouch(token, Scheme::Kept, now).await?.0)
     }
 
     async fn accept(&self, credential: Credential<'_>, facts: &Facts) -> Result<Arc<Identity>, Refused> {
         let now = facts.received_at;
         match credential {
-            Credential::Bearer(token) => Ok(Arc::clone(&self.vouch(token, Scheme::Bearer, now).await?.identity)),
+            Credential::Bearer(token) => Ok(self.vouch(token, Scheme::Bearer, now).await?.0),
             Credential::ApiKey(key) => Ok(self.api_keys.identity(key, now)?),
             Credential::Dpop { token, proof } => {
-                let entry = self.vouch(token, Scheme::Dpop, now).await?;
-                let Binding::Key(thumbprint) = &entry.binding else { return Err(TokenFault::NotBound.into()) };
+                let (identity, binding) = self.vouch(token, Scheme::Dpop, now).await?;
+                let Binding::Key(thumbprint) = &binding else { return Err(TokenFault::NotBound.into()) };
                 let proof = Proof::parse(proof)?;
                 let name = proof.proves(facts, token, thumbprint)?;
                 // Last, so that only what is right takes room.
                 match self.proofs.first_use(thumbprint, name, now.steady()) {
-                    FirstUse::Yes => Ok(Arc::clone(&entry.identity)),
+                    FirstUse::Yes => Ok(identity),
                     FirstUse::No => Err(TokenFault::BadProof.into()),
                     FirstUse::Full => Err(Refused::WithoutMemory),
                 }
@@ -212,39 +166,59 @@ impl Identifier {
     }
 
     /// Every way of a token to an identity passes here.
-    async fn vouch(&self, text: &str, scheme: Scheme, now: Moment) -> Result<Arc<Entry>, Refused> {
-        let entry = self.verify(text, scheme, now).await?;
-        match self.revoked.judge(|| entry.identity.claims.marks(revocation::marks)) {
-            Standing::Clear => Ok(entry),
+    async fn vouch(&self, text: &str, scheme: Scheme, now: Moment) -> Result<(Arc<Identity>, Binding), Refused> {
+        let (identity, binding) = match self.seen.recall(text, now) {
+            Some(entry) => (Arc::clone(&entry.identity), entry.binding),
+            // In a box: most requests need none of it.
+            None => Box::pin(self.find_out(text, scheme, now)).await?,
+        };
+        binding.admits(scheme, self.policy.credentials.dpop)?;
+        match self.revoked.judge(|| identity.claims.marks(revocation::marks)) {
+            Standing::Clear => Ok((identity, binding)),
             Standing::Revoked => Err(TokenFault::Revoked.into()),
             Standing::Unknown => Err(Refused::WithoutKeys),
         }
     }
 
-    async fn verify(&self, text: &str, scheme: Scheme, now: Moment) -> Result<Arc<Entry>, Refused> {
-        let dpop = self.policy.credentials.dpop;
-        if let Some(entry) = self.seen.recall(text, now) {
-            entry.binding.admits(scheme, dpop)?;
-            return Ok(entry);
-        }
-        let token = Token::parse(text)?;
+    /// Who a token names that is not remembered.
+    async fn find_out(&self, text: &str, scheme: Scheme, now: Moment) -> Result<(Arc<Identity>, Binding), Refused> {
+        let token = match Token::parse(text) {
+            Ok(token) => token,
+            Err(TokenFault::Malformed) if self.knows_opaque_tokens() && is_opaque(text) => {
+                return self.inquire(text, None, now).await;
+            }
+            Err(fault) => return Err(fault.into()),
+        };
         for check in &CHECKS {
             (check.judge)(&self.policy, &token.claims, now)?;
         }
         let binding = Binding::of(&token.claims)?;
-        binding.admits(scheme, dpop)?;
+        // Now, because it costs nothing yet.
+        binding.admits(scheme, self.policy.credentials.dpop)?;
+        let (issuer, voucher) = match self.signer(&token, now).await {
+            // Signed with a secret that we do not have: FusionAuth's default key, for one.
+            Err(Refused::For(TokenFault::WrongAlgorithm))
+                if token.algorithm.is_symmetric() && self.can_ask_about(&token.claims) =>
+            {
+                return self.inquire(text, Some(&token.claims), now).await;
+            }
+            signer => signer?,
+        };
         let dies_at = claims::dies_at(&self.policy, &token.claims)?;
-        let (issuer, voucher) = self.signer(&token, now).await?;
-        let identity = Arc::new(Identity {
+        let identity = self.identity(issuer, token.claims, dies_at);
+        let entry = Entry { token: text.into(), identity: Arc::clone(&identity), voucher, binding, dies_at };
+        self.seen.remember(Arc::new(entry));
+        Ok((identity, binding))
+    }
+
+    fn identity(&self, issuer: Name, said: Said, dies_at: Duration) -> Arc<Identity> {
+        Arc::new(Identity {
             issuer,
             expires_at: dies_at.as_secs(),
-            account: forward::account(&token.claims, &self.policy.account),
-            forwarded: forward::headers(&token.claims, &self.policy.forward_claims),
-            claims: Claims::new(token.claims),
-        });
-        let entry = Arc::new(Entry { token: text.into(), identity, voucher, binding, dies_at });
-        self.seen.remember(Arc::clone(&entry));
-        Ok(entry)
+            account: forward::account(&said, &self.policy.account),
+            forwarded: forward::headers(&said, &self.policy.forward_claims),
+            claims: Claims::new(said),
+        })
     }
 
     /// Which issuer signed, with which key. If the key is not known, its issuer is asked once.

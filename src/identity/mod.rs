@@ -33,4 +33,4 @@ pub use hosted::{Asked, Hosted, Refreshed};
 pub use identifier::Identifier;
 pub use issuer::{KeyRings, RingStatus};
 pub use login::{Failed, Logins, Metadata, Provider, ProviderFault, RelyingParty, Sent, TokenAnswer};
-pub use session::{Ended, Opened, Outcome, Refreshes, Session, Sessions, Tokens};
+pub use session::{Ended, Opened, Outcome, Refreshes, Renewal, Session, Sessions, Tokens};

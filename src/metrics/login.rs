@@ -7,7 +7,7 @@ use crate::model::LoginFault;
 #[derive(Debug)]
 pub struct LoginCounters {
     logins: [IntCounter; 7],
-    refreshes: [IntCounter; 3],
+    refreshes: [IntCounter; 4],
     sessions: [IntCounter; 5],
 }
 
@@ -39,6 +39,8 @@ pub enum RefreshResult {
     Refused,
     /// The issuer is away.
     Unavailable,
+    /// Another gateway asked.
+    Shared,
 }
 
 /// The `result` label of `tollgate_sessions_total`.
@@ -78,7 +80,7 @@ impl LoginCounters {
         let sessions = declare.counters("sessions_total", "Requests with a session's cookies.", &["result"])?;
         Ok(Self {
             logins: LoginResult::LABELS.map(|label| logins.with_label_values(&[label])),
-            refreshes: ["renewed", "refused", "unavailable"].map(|label| refreshes.with_label_values(&[label])),
+            refreshes: ["renewed", "refused", "unavailable", "shared"].map(|label| refreshes.with_label_values(&[label])),
             sessions: ["valid", "expired", "invalid", "ended", "cross_site"].map(|label| sessions.with_label_values(&[label])),
         })
     }

@@ -99,8 +99,8 @@ impl Rehearsal {
         let lasting = Lasting {
             metrics,
             keys: Arc::new(KeyRings::new(clock::now)),
-            logins: Logins::new(clock::now),
             revocations: Revocations::off(&Arc::default()),
+            logins: Logins::new(clock::now),
             throttling: Throttling::new(config.throttling.max_keys),
             ledger: None,
             pools: Pools::default(),

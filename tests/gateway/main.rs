@@ -19,6 +19,8 @@ mod bodies;
 mod compression;
 mod cors;
 mod credentials;
+mod credentials_asked;
+mod credentials_cli;
 mod credentials_told;
 mod floods;
 mod health;

@@ -1,3 +1,8 @@
+mod asked;
+mod told;
+
+pub(super) use asked::introspection;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -56,8 +61,6 @@ fn api_keys(field: Field<'_>, identity: &Identity, surroundings: &Surroundings<'
         Some(ApiKeys { header: header?, entries: draft.entries })
     })
 }
-
-mod told;
 
 /// A request header that carries something of the gateway's own, so that nothing else may be in it.
 fn header_of_its_own(word: Word<'_>, identity: &Identity) -> Option<HeaderName> {

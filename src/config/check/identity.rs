@@ -34,11 +34,11 @@ pub(super) fn lower(top: &Section<'_>, surroundings: &Surroundings<'_>) -> Ident
             let places = field.some_items("leave it out to read the Authorization header");
             identity.token_from = places.into_iter().filter_map(token_from).collect();
         }
+        identity.revocation = revocation::lower(section, &identity.issuers, surroundings);
         let of_the_sdks = TokenFrom::Cookie(HostedBackend::COOKIES[0].to_owned());
         if identity.hosted.is_some() && !identity.token_from.contains(&of_the_sdks) {
             identity.token_from.push(of_the_sdks);
         }
-        identity.revocation = revocation::lower(section, &identity.issuers, surroundings);
         identity.claims = section.optional("claims").map(claims::declared).unwrap_or_default();
         identity.forward_claims = section.optional("forward_claims").map(claims::forwarded).unwrap_or_default();
         credentials::lower(section, &mut identity, surroundings);
@@ -86,10 +86,12 @@ fn issuer<'a>(section: &Section<'a>) -> (Issuer, Words<'a>) {
     let tenant = section.optional("tenant").and_then(Field::possibly_empty).filter(|word| !word.text.is_empty());
     let audiences = section.required("audiences", "the ids of the FusionAuth applications whose tokens are accepted");
     let audiences = audiences.map(|field| field.some_items("without an audience every application's tokens would do"));
+    let url = url.and_then(|field| discovery_url(field, FORGERY)).unwrap_or_default();
+    let introspection = section.optional("introspection").and_then(|field| credentials::introspection(field, &url));
     let limit = |key, range, default| section.optional(key).and_then(|field| field.duration(range)).unwrap_or(default);
     let lowered = Issuer {
         name: name_word.and_then(name).unwrap_or_else(|| Name::from("")),
-        url: url.and_then(|field| discovery_url(field, FORGERY)).unwrap_or_default(),
+        url,
         issuer: issuer.map(|word| word.text.to_owned()).unwrap_or_default(),
         tenant: tenant.map(|word| word.text.to_owned()),
         audiences: audiences.unwrap_or_default().into_iter().filter_map(|item| Some(item.word()?.text.to_owned())).collect(),
@@ -100,7 +102,7 @@ fn issuer<'a>(section: &Section<'a>) -> (Issuer, Words<'a>) {
             .into_iter()
             .filter_map(secret)
             .collect(),
-        introspection: None,
+        introspection,
         refresh: limit("refresh", Duration::from_secs(1)..=24 * HOUR, 5 * MINUTE),
         max_stale: limit("max_stale", Duration::ZERO..=7 * 24 * HOUR, HOUR),
         cooldown: limit("cooldown", Duration::from_secs(1)..=HOUR, Duration::from_secs(30)),

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::HeaderValue;
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::signing::Signing;
 use crate::identity::verify::Algorithm;
@@ -32,20 +32,18 @@ fn resource(metadata: &ResourceMetadata, policy: &Identity) -> Value {
         }
     }
     let in_query = policy.token_from.iter().any(|place| matches!(place, TokenFrom::Query(name) if name == "access_token"));
-    let mut document = json!({
-        "resource": metadata.resource,
-        "authorization_servers": servers,
-        "bearer_methods_supported": if in_query { vec!["header", "query"] } else { vec!["header"] },
-    });
+    let methods: &[&str] = if in_query { &["header", "query"] } else { &["header"] };
+    let mut document = metadata.members.clone();
+    document.insert("resource".into(), metadata.resource.as_str().into());
+    document.insert("authorization_servers".into(), servers.into());
+    document.insert("bearer_methods_supported".into(), methods.into());
     let dpop = policy.credentials.dpop;
     if dpop != Dpop::Off {
-        document["dpop_signing_alg_values_supported"] = Algorithm::OF_PROOFS.map(Algorithm::name).to_vec().into();
-        document["dpop_bound_access_tokens_required"] = (dpop == Dpop::Required).into();
+        let algorithms = Algorithm::OF_PROOFS.map(Algorithm::name).to_vec();
+        document.insert("dpop_signing_alg_values_supported".into(), algorithms.into());
+        document.insert("dpop_bound_access_tokens_required".into(), (dpop == Dpop::Required).into());
     }
-    for (name, value) in &metadata.members {
-        document[name] = value.clone();
-    }
-    document
+    document.into()
 }
 
 /// Clients in browsers read these, too, whatever page they are on.

@@ -1,6 +1,7 @@
 //! The edge to the issuers: their keys, fetched and kept fresh.
 
 pub(super) mod fetch;
+mod inquiry;
 mod ring;
 
 use std::collections::BTreeMap;
@@ -8,9 +9,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 
+pub(super) use self::inquiry::Asker;
+use self::inquiry::Question;
 pub(super) use self::ring::KeyRing;
 use crate::identity::credentials::{Proofs, SigningKey};
 use crate::model::settings::Issuer;
@@ -25,6 +28,8 @@ pub struct KeyRings {
     rings: Mutex<BTreeMap<RingId, Arc<KeyRing>>>,
     /// Which DPoP proofs were used: a reload must not make them good again.
     proofs: Arc<Proofs>,
+    /// Where questions about tokens are handed in, and who reads them: the one that runs [`KeyRings::keep_fresh`].
+    desk: (mpsc::Sender<Question>, Arc<tokio::sync::Mutex<mpsc::Receiver<Question>>>),
     /// What signs for upstreams if no key is configured.
     generated: OnceLock<Option<Arc<SigningKey>>>,
     changed: Notify,
@@ -72,7 +77,9 @@ pub struct RingStatus {
 impl KeyRings {
     /// No issuers yet. `clock` must be the clock that `Facts::received_at` is read from.
     pub fn new(clock: fn() -> Moment) -> Self {
-        Self { clock, rings: Mutex::default(), proofs: Arc::default(), generated: OnceLock::new(), changed: Notify::new() }
+        let (desk, questions) = mpsc::channel(inquiry::QUEUE);
+        let desk = (desk, Arc::new(tokio::sync::Mutex::new(questions)));
+        Self { clock, rings: Mutex::default(), proofs: Arc::default(), desk, generated: OnceLock::new(), changed: Notify::new() }
     }
 
     /// Adds rings for new issuers, drops those gone, keeps the others with their keys and gives them their new settings.
@@ -98,6 +105,11 @@ impl KeyRings {
         Arc::clone(&self.proofs)
     }
 
+    /// Asks an issuer about tokens, if that is configured.
+    pub(super) fn asker(&self, issuer: &Issuer) -> Option<Asker> {
+        Asker::of(issuer, self.desk.0.clone())
+    }
+
     /// A private key that lives as long as the process.
     pub(super) fn generated_key(&self) -> Option<Arc<SigningKey>> {
         self.generated.get_or_init(|| SigningKey::generate().map(Arc::new)).clone()
@@ -118,6 +130,7 @@ impl KeyRings {
     pub async fn keep_fresh(self: Arc<Self>) {
         let Some(client) = fetch::client() else { return };
         let mut tasks = JoinSet::new();
+        tasks.spawn(inquiry::serve(Arc::clone(&self.desk.1)));
         let mut tended: BTreeMap<RingId, (Arc<KeyRing>, AbortHandle)> = BTreeMap::new();
         loop {
             let rings = self.rings.lock().clone();

@@ -10,7 +10,7 @@ use super::provider::{Metadata, Provider, ProviderFault};
 use super::redeemed::Redeemed;
 use crate::identity::issuer::{KeyRing, KeyRings};
 use crate::identity::keys::Key;
-use crate::identity::session::{Ended, Outcome, Refreshes, Seals, Session, Sessions, Tokens};
+use crate::identity::session::{Ended, Outcome, Refreshes, Renewal, Seals, Session, Sessions, Tokens};
 use crate::identity::token::Token;
 use crate::identity::verify::{Algorithm, VerificationKey};
 use crate::identity::{Identifier, TokenAnswer};
@@ -374,8 +374,8 @@ impl RelyingParty {
         identity.expires_at.saturating_sub(self.skew.as_secs())
     }
 
-    /// New tokens for a session, on one of all gateways.
-    pub async fn renew_once(&self, identifier: &Identifier, session: &Session, clock: fn() -> Moment) -> Outcome {
+    /// New tokens for a session, in one call of all gateways, and kept where all of them see it.
+    pub async fn renew_once(&self, identifier: &Identifier, session: &Session, clock: fn() -> Moment) -> Renewal {
         let renewal = async {
             let outcome = self.renew(identifier, session, clock()).await;
             match outcome {
@@ -387,8 +387,12 @@ impl RelyingParty {
                 outcome => outcome,
             }
         };
-        // Discovery, the tokens, and the keys for them.
-        self.sessions.shared().once(session, self.provider.timeout().saturating_mul(3), renewal).await
+        self.sessions.renew_once(self.sessions.redis(), session, self.patience(), renewal).await
+    }
+
+    /// For new tokens: discovery, the tokens, and the keys for them.
+    pub fn patience(&self) -> Duration {
+        self.provider.timeout().saturating_mul(3)
     }
 
     /// New tokens for a session, from the issuer.

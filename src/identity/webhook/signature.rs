@@ -63,12 +63,8 @@ impl Signers {
         let text = headers.get(HEADER).and_then(|value| value.to_str().ok()).ok_or(Unsigned::Wrong)?;
         let token = Token::parse(text)?;
         // Nothing but the digest is in it. A lambda can put any claim into a token of its user, but never takes `exp` and `sub` away.
-        let claimed = token
-            .claims
-            .get(CLAIM)
-            .and_then(|claim| claim.as_str())
-            .filter(|_| token.claims.len() == 1)
-            .ok_or(Unsigned::Wrong)?;
+        let claimed =
+            token.claims.get(CLAIM).and_then(Value::as_str).filter(|_| token.claims.len() == 1).ok_or(Unsigned::Wrong)?;
         let expected = STANDARD.encode(digest(&SHA256, body));
         if !bool::from(claimed.as_bytes().ct_eq(expected.as_bytes())) {
             return Err(Unsigned::Wrong);
