@@ -76,6 +76,7 @@ const EDGES: [&str; 19] = [
     "identity/session/refreshes",
     "identity/session/shared",
     "identity/session/store",
+    "identity/revocation/feed",
     "identity/revocation/file",
     "identity/revocation/revocations",
     "identity/revocation/sqlite",

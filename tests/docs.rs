@@ -66,11 +66,16 @@ fn the_configuration_and_the_rule_of_the_readme_work() {
 }
 
 #[test]
-fn the_shipped_configuration_has_no_problem_and_its_rule_tests_pass() {
-    for arguments in [["check", "--strict"].as_slice(), &["test"]] {
-        let output = Command::new(env!("CARGO_BIN_EXE_tollgate")).args(arguments).current_dir(root()).output().unwrap();
-        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success(), "{arguments:?}\n{said}");
+fn the_shipped_configurations_have_no_problem_and_their_rule_tests_pass() {
+    let mut folders = vec![root().to_owned()];
+    folders.extend(fs::read_dir(root().join("rules/examples")).unwrap().map(|entry| entry.unwrap().path()));
+    assert!(folders.len() > 2);
+    for folder in folders {
+        for arguments in [["check", "--strict"].as_slice(), &["test"]] {
+            let output = Command::new(env!("CARGO_BIN_EXE_tollgate")).args(arguments).current_dir(&folder).output().unwrap();
+            let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            assert!(output.status.success(), "{} {arguments:?}\n{said}", folder.display());
+        }
     }
 }
 

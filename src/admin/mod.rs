@@ -2,6 +2,7 @@
 
 mod observe;
 mod reload;
+mod revoke;
 mod status;
 mod upstreams;
 
@@ -38,7 +39,7 @@ impl Console {
             return text(StatusCode::FORBIDDEN, "this listener answers to localhost only\n");
         }
         if method != Method::GET && method != Method::HEAD {
-            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD, and POST /reload\n");
+            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD, and POST /reload and /revoke\n");
         }
         match path {
             "/metrics" => {
@@ -49,7 +50,7 @@ impl Console {
             "/readyz" if self.gateway.is_ready() => text(StatusCode::OK, "ok\n"),
             "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, self.unready()),
             "/status" => reply(StatusCode::OK, "application/json", status::status(&self.gateway)),
-            "/reload" => text(StatusCode::METHOD_NOT_ALLOWED, "only POST\n"),
+            "/reload" | "/revoke" => text(StatusCode::METHOD_NOT_ALLOWED, "only POST\n"),
             _ => text(StatusCode::NOT_FOUND, "not here; try /metrics, /livez, /readyz or /status\n"),
         }
     }
@@ -73,6 +74,9 @@ impl ServeHttp for Console {
         let is_for_us = !self.only_loopback_names || host.is_some_and(is_loopback_name);
         if request.method == Method::POST && path == "/reload" && is_for_us {
             return reload::reload(&request.headers, self.only_loopback_names, self.reloads.as_ref()).await;
+        }
+        if request.method == Method::POST && path == "/revoke" && is_for_us {
+            return revoke::revoke(session, self.only_loopback_names, &self.gateway).await;
         }
         let mut response = self.answer(&request.method, path, host);
         if request.method == Method::HEAD {

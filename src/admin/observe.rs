@@ -15,10 +15,10 @@ pub(super) fn observe(gateway: &Gateway) -> Observed {
     let servers = pools.values().flat_map(|pool| {
         pool.servers().into_iter().map(|(server, known)| (pool.name().clone(), server.authority.clone(), known))
     });
+    let rings = lasting.keys.status();
     Observed {
-        issuers: lasting
-            .keys
-            .status()
+        introspections: rings.iter().map(|ring| (ring.name.clone(), ring.asked)).collect(),
+        issuers: rings
             .into_iter()
             .map(|ring| (ring.name, ring.refreshes_ok, ring.refreshes_failed, ring.fetched_at.unwrap_or(0), ring.keys as u64))
             .collect(),

@@ -24,12 +24,37 @@ pub(super) struct Console {
 impl Console {
     /// The status and the JSON of one request.
     pub(super) fn ask(&self, method: Method, path: &str, patience: Duration) -> Result<(u16, Value), Failure> {
+        self.send(method, path, ("tollgate-reload", "1"), String::new(), patience)
+    }
+
+    /// The same for a request with a body, and the header that says that no web page sent it.
+    pub(super) fn post(
+        &self,
+        path: &str,
+        header: (&'static str, &'static str),
+        body: String,
+        patience: Duration,
+    ) -> Result<(u16, Value), Failure> {
+        self.send(Method::POST, path, header, body, patience)
+    }
+
+    fn send(
+        &self,
+        method: Method,
+        path: &str,
+        (name, value): (&'static str, &'static str),
+        body: String,
+        patience: Duration,
+    ) -> Result<(u16, Value), Failure> {
         let url = format!("{}{path}", self.url());
         let unreachable = |error: &dyn std::fmt::Display| Failure::new(format!("no gateway answers at {url}: {error}"));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| unreachable(&error))?;
         runtime.block_on(async {
             let client = Client::builder().timeout(patience).no_proxy().build().map_err(|error| unreachable(&root(&error)))?;
-            let request = client.request(method, &url).header("tollgate-reload", "1");
+            let mut request = client.request(method, &url).header(name, value);
+            if !body.is_empty() {
+                request = request.body(body);
+            }
             let response = request.send().await.map_err(|error| unreachable(&root(&error)))?;
             let status = response.status().as_u16();
             let body = response.bytes().await.map_err(|error| unreachable(&root(&error)))?;

@@ -10,6 +10,7 @@ mod explain;
 mod init;
 mod key;
 mod reload;
+mod revoke;
 mod run;
 mod status;
 mod terminal;
@@ -43,6 +44,8 @@ enum Command {
     Status(status::Status),
     /// Make a running gateway load its configuration again.
     Reload(reload::Reload),
+    /// Refuse tokens that were issued until now.
+    Revoke(revoke::Revoke),
     /// Make a running gateway hand over to a successor.
     Upgrade(upgrade::Upgrade),
     /// Validate configuration, rules and what they name in each other.
@@ -100,6 +103,7 @@ pub fn main() -> ExitCode {
         Command::Run(run) => run.execute(),
         Command::Status(status) => status.execute(),
         Command::Reload(reload) => reload.execute(),
+        Command::Revoke(revoke) => revoke.execute(),
         Command::Upgrade(upgrade) => upgrade.execute(),
         Command::Check(check) => check.execute(),
         Command::Test(test) => test.execute(),

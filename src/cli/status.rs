@@ -105,6 +105,9 @@ fn page(status: &Value, pen: Pen) -> String {
         let _ = writeln!(page, "{} {}", pen.title(title), upstream_line(upstream, pen));
         title = "";
     }
+    if let Some(entries) = status.get("revocations").filter(|revocations| !revocations.is_null()) {
+        let _ = writeln!(page, "{} {}", pen.title("revoked"), revocations_line(entries, pen));
+    }
     let throttling = status.get("throttling").unwrap_or(&Value::Null);
     let _ = writeln!(page, "{} {} keys", pen.title("limits"), grouped(number(throttling, "keys")));
     match status.get("usage").filter(|usage| !usage.is_null()) {
@@ -164,6 +167,30 @@ fn ledger_line(usage: &Value, now: f64, pen: Pen) -> String {
         Some(error) => format!("{line} · {}", pen.bad(error)),
         None => line,
     }
+}
+
+/// Revocations on one line.
+pub(super) fn revocations(revocations: &Value) -> String {
+    if revocations.is_null() {
+        return "the configuration has no `identity.revocation`".to_owned();
+    }
+    revocations_line(revocations, Pen { color: terminal::has_color() })
+}
+
+fn revocations_line(revocations: &Value, pen: Pen) -> String {
+    let mut line = format!("{} revocations", grouped(number(revocations, "entries")));
+    if let Some(last) = revocations.get("last").filter(|last| !last.is_null()) {
+        let _ = write!(line, " · last by {} at {}", text(last, "source"), text(last, "at"));
+    }
+    if let Some(feed) = revocations.get("feed").filter(|feed| !feed.is_null()) {
+        let state = format!("other gateways: {}", text(feed, "state"));
+        let _ = write!(line, " · {}", if text(feed, "state") == "stale" { pen.bad(&state) } else { state });
+    }
+    let log = revocations.get("event_log").and_then(|log| log.get("last_error")).and_then(Value::as_str);
+    for error in [revocations.get("file_error").and_then(Value::as_str), log].into_iter().flatten() {
+        let _ = write!(line, " · {}", pen.bad(error));
+    }
+    line
 }
 
 fn text<'a>(of: &'a Value, key: &str) -> &'a str {

@@ -10,7 +10,7 @@ use super::snapshot::Identification;
 use super::{Lasting, RouteEntry, Snapshot, Trail};
 use crate::identity::{Identifier, Opened, Outcome, RelyingParty, Renewal, Session};
 use crate::metrics::{LoginResult, RefreshResult, SessionResult};
-use crate::model::settings::Auth;
+use crate::model::settings::{Auth, Cors};
 use crate::model::{Absence, Caller, Ending, Facts, LoginFault, Name, Plan, Rejection, TokenFault};
 
 /// Who sent this request, as far as the route wants to know. A browser without a session leaves here for the login page, if the route says
@@ -35,7 +35,7 @@ pub(super) async fn identify(
             Some(party),
             Identification::Tokens(identifier),
         ) => {
-            let visitor = Visitor { party, identifier, lasting, facts };
+            let visitor = Visitor { party, identifier, lasting, facts, cors: route.route.cors.as_deref() };
             match visitor.recognize(trail).await {
                 Ok(Some(caller)) => Ok(caller),
                 Ok(None) => nobody,
@@ -119,6 +119,8 @@ struct Visitor<'a> {
     identifier: &'a Arc<Identifier>,
     lasting: &'a Lasting,
     facts: &'a Arc<Facts>,
+    /// Which other pages the route lets in.
+    cors: Option<&'a Cors>,
 }
 
 impl Visitor<'_> {
@@ -138,7 +140,7 @@ impl Visitor<'_> {
             Opened::Live(session) if self.lasting.logins.ended.contains(&session.id) => return Ok(self.end(trail)),
             Opened::Live(session) => *session,
         };
-        if !is_own_page(self.facts, &self.party.login().callbacks) {
+        if !is_own_page(self.facts, &self.party.login().callbacks) && !self.is_trusted() {
             counts.session(SessionResult::CrossSite);
             return Err(Rejection::Login(LoginFault::CrossSite));
         }
@@ -163,6 +165,11 @@ impl Visitor<'_> {
             Err(Rejection::Unauthenticated(_)) => Ok(self.end(trail)),
             Err(rejection) => Err(rejection),
         }
+    }
+
+    /// Whether the page is one that the operator lets send cookies along. The browser has asked before it sent anything that is not simple.
+    fn is_trusted(&self) -> bool {
+        self.cors.zip(self.facts.header("origin")).is_some_and(|(cors, origin)| cors.trusts(origin))
     }
 
     /// New tokens, in one call for all the requests of this session that ask at the same time.

@@ -53,6 +53,8 @@ pub struct Metrics {
 pub struct Observed {
     /// Per issuer: name, refreshes that worked, refreshes that failed, Unix seconds of the last that worked, keys.
     pub issuers: Vec<(Name, u64, u64, u64, u64)>,
+    /// Per issuer: questions about tokens that were active, that were not, that failed, and that nobody asked.
+    pub introspections: Vec<(Name, [u64; 4])>,
     /// Verified tokens that are remembered.
     pub cached_tokens: u64,
     /// Limits that are remembered.
@@ -82,6 +84,7 @@ pub struct Observed {
 #[derive(Debug)]
 struct ObservedHandles {
     jwks_refreshes: IntCounterVec,
+    introspections: IntCounterVec,
     jwks_last_success: GaugeVec,
     jwks_keys: IntGaugeVec,
     cached_tokens: IntGauge,
@@ -274,6 +277,7 @@ impl ObservedHandles {
     fn declare(declare: &Declare<'_>) -> Result<Self, prometheus::Error> {
         Ok(Self {
             jwks_refreshes: declare.counters("jwks_refreshes_total", "Fetches of key sets.", &["issuer", "result"])?,
+            introspections: declare.counters("introspections_total", "Questions about tokens.", &["issuer", "result"])?,
             jwks_last_success: declare.floats(
                 "jwks_last_success_timestamp_seconds",
                 "When a key set was last fetched.",
@@ -304,6 +308,11 @@ impl ObservedHandles {
             catch_up(&self.jwks_refreshes.with_label_values(&[issuer, "failure"]), *failed);
             self.jwks_last_success.with_label_values(&[issuer]).set(*last as f64);
             self.jwks_keys.with_label_values(&[issuer]).set(signed(*keys));
+        }
+        for (issuer, counts) in &now.introspections {
+            for (result, count) in ["active", "inactive", "failure", "not_asked"].into_iter().zip(counts) {
+                catch_up(&self.introspections.with_label_values(&[issuer, result]), *count);
+            }
         }
         self.cached_tokens.set(signed(now.cached_tokens));
         self.throttle_keys.set(signed(now.throttle_keys));

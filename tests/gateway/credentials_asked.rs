@@ -97,6 +97,8 @@ fn rfc7662_an_opaque_token_is_asked_about_once_for_many_requests() {
     assert_eq!(gateway.get_as("/", &MintRequest::of("acme", "pro")).status, 200, "JWTs are verified here");
     assert_eq!(issuer.seen().len(), 2);
     gateway.expect_metric("tollgate_auth_tokens_total{result=\"inactive\"}", 3.0);
+    gateway.expect_metric("tollgate_introspections_total{issuer=\"test\",result=\"active\"}", 1.0);
+    gateway.expect_metric("tollgate_introspections_total{issuer=\"test\",result=\"inactive\"}", 1.0);
     assert!(!gateway.log().contains(OPAQUE) && !gateway.log().contains("s%cret"));
 }
 
@@ -248,6 +250,8 @@ fn an_issuer_that_hangs_or_fails_is_left_alone_for_a_while() {
     }
     assert!(issuer.seen().len() <= 6, "{} questions after five failures in a row", issuer.seen().len());
     wait_for("the line", || gateway.log().contains("asked about a token"));
+    gateway.expect_metric("tollgate_introspections_total{issuer=\"test\",result=\"failure\"}", 5.0);
+    assert!(gateway.metric("tollgate_introspections_total{issuer=\"test\",result=\"not_asked\"}") >= 20.0);
     assert_eq!(gateway.get_as("/", &MintRequest::of("acme", "pro")).status, 200);
 }
 

@@ -40,6 +40,11 @@ fn rfc9728_clients_find_where_to_get_tokens() {
     assert_eq!(gateway.get("/v1").header("www-authenticate"), Some(format!("Bearer {named}").as_str()));
     let bad = gateway.get_with("/v1", "nonsense");
     assert_eq!(bad.header("www-authenticate"), Some(format!("Bearer error=\"invalid_token\", {named}").as_str()));
+    let preflight = format!(
+        "OPTIONS {path} HTTP/1.1\r\nHost: a\r\nOrigin: https://app.example\r\nAccess-Control-Request-Method: GET\r\nConnection: close\r\n\r\n"
+    );
+    let reply = gateway.send(&preflight).unwrap();
+    assert_eq!((reply.status, reply.header("access-control-allow-headers")), (204, Some("*")));
     // Only reading is the gateway's; and only exactly there.
     let post = format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     assert_eq!(gateway.send(&post).unwrap().status, 401);

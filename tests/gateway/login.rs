@@ -685,3 +685,57 @@ fn a_loopback_callback_over_http_has_cookies_that_browsers_keep_there() {
     let cookie = sent.header("set-cookie").unwrap();
     assert!(cookie.starts_with("tollgate-login.") && cookie.ends_with("; Path=/; HttpOnly; SameSite=Lax"), "{cookie}");
 }
+
+/// No issuer is asked, and nothing is random: `tollgate test` gives the same answer every time.
+#[test]
+fn rule_tests_see_who_is_sent_to_the_login() {
+    const CONFIG: &str = r#"version: 1
+listeners: [{ address: 127.0.0.1:8080 }]
+identity:
+  issuers: [{ url: "http://127.0.0.1:9", issuer: acme.com, audiences: [app] }]
+  login:
+    client_id: app
+    client_secret: written-for-a-test-only-and-long-enough
+    callback: https://www.example.com/oauth2/callback
+    public_url: https://auth.example.com
+  session: { keys: ["written-for-a-test-only-and-long-enough"] }
+upstreams: { app: { servers: [http://127.0.0.1:3000] } }
+routes:
+  - { name: portal, match: { path: "/portal/**" }, auth: optional, upstream: app }
+  - { name: app, auth: required, upstream: app }
+rules: [{ file: rules/portal.rhai, routes: [portal] }]
+"#;
+    const TESTS: &str = r#"identities: { ann: { sub: ann } }
+tests:
+  - name: a browser
+    request: GET https://www.example.com/page
+    headers: { accept: "text/html" }
+    expect: { outcome: redirected, status: 302, redirect: "https://auth.example.com/oauth2/authorize" }
+  - { name: a script, request: "GET https://www.example.com/page", expect: { status: 401, denied: token_required } }
+  - name: another host
+    request: GET https://other.example.com/page
+    headers: { accept: "text/html" }
+    expect: { denied: token_required }
+  - { name: somebody, request: "GET https://www.example.com/page", as: ann, expect: { outcome: proxied } }
+  - name: a rule's browser
+    request: GET https://www.example.com/portal/x
+    headers: { accept: "text/html" }
+    expect: { outcome: redirected }
+  - { name: a rule's script, request: "GET https://www.example.com/portal/x", expect: { status: 401 } }
+"#;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(folder.path().join("rules/tests")).unwrap();
+    let rule = "fn on_request(claims) { if claims.is_empty() { redirect_to_login(\"/portal/start\"); } }\n";
+    for (name, text) in [("config.yaml", CONFIG), ("rules/portal.rhai", rule), ("rules/tests/portal.test.yaml", TESTS)] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let run = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tollgate"));
+        let output = command.args(arguments).current_dir(folder.path()).env("NO_COLOR", "1").output().unwrap();
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    };
+    let said = run(&["test"]);
+    assert!(said.contains("6 passed, 0 failed"), "{said}");
+    let said = run(&["explain", "GET https://www.example.com/portal/x"]);
+    assert!(said.contains("redirect_to_login, back to /portal/start") && said.contains("token_required"), "{said}");
+}

@@ -376,6 +376,16 @@ fn what_another_sites_page_sends_with_a_session_is_403() {
     for headers in ["Sec-Fetch-Site: same-origin\r\n", "Sec-Fetch-Site: none\r\n", "Origin: https://localhost\r\n"] {
         assert_eq!(post(headers).status, 200, "{headers}");
     }
+    // A site that the route trusts with cookies.
+    gateway.reload(|text| {
+        let cors = "cors: { origins: [https://app.example.com], credentials: true }";
+        text.replace("    auth: required\n", &format!("    auth: required\n    {cors}\n"))
+    });
+    let mut post = |origin: &str| {
+        let headers = format!("Content-Length: 0\r\nSec-Fetch-Site: cross-site\r\nOrigin: {origin}\r\n");
+        browser.send(&gateway, "POST /transfer", &headers).status
+    };
+    assert_eq!((post("https://app.example.com"), post("https://evil.example")), (200, 403));
     // A link from another site shows a page.
     let reply =
         browser.send(&gateway, "GET /page", "Accept: text/html\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\n");
@@ -385,7 +395,7 @@ fn what_another_sites_page_sends_with_a_session_is_403() {
     let request =
         format!("GET /ws HTTP/1.1\r\nHost: localhost\r\n{socket}Origin: https://evil.example\r\n{}\r\n", browser.line());
     assert_eq!(gateway.send(&request).unwrap().status, 403);
-    gateway.expect_metric("tollgate_sessions_total{result=\"cross_site\"}", 7.0);
+    gateway.expect_metric("tollgate_sessions_total{result=\"cross_site\"}", 8.0);
 }
 
 #[test]
@@ -417,4 +427,17 @@ fn rules_see_the_claims_of_a_session_like_those_of_a_token() {
     assert_eq!(ours.fetch(&gateway, "/api").status, 200);
     let refused = theirs.fetch(&gateway, "/api");
     assert_eq!((refused.status, refused.reason().as_str()), (403, "other_org"));
+}
+
+#[test]
+fn no_cache_keeps_an_answer_that_sets_a_sessions_cookie() {
+    let provider = Provider::start();
+    let upstream = Upstream::answering(|_| Some(answer("200 OK", "Cache-Control: public, max-age=3600\r\n", "app")));
+    let gateway = login_setup(&provider, upstream.address()).start();
+    let mut browser = logged_in(&gateway, &provider, short_lived("ann"));
+    provider.person(MintRequest::default().subject("ann"));
+    let renewed = browser.fetch(&gateway, "/style.css");
+    assert_eq!((set_cookies(&renewed).len(), renewed.header("cache-control")), (1, Some("no-store")));
+    let later = browser.fetch(&gateway, "/style.css");
+    assert_eq!((set_cookies(&later).len(), later.header("cache-control")), (0, Some("public, max-age=3600")));
 }

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use tollgate::demo::{APPLICATION_ID, Issuer, MintRequest, TENANT_ID};
 
-use crate::support::{Gateway, Setup, Upstream, event, mint, post, signature_of, signed, tell, wait_for};
+use crate::support::{
+    Browser, Gateway, Provider, Setup, Upstream, event, login_setup, mint, post, signature_of, signed, tell, wait_for,
+};
 
 const USER: &str = "00000000-0000-0000-0000-111111111111";
 const OTHER: &str = "00000000-0000-0000-0000-222222222222";
@@ -16,15 +18,15 @@ fn setup(upstream: &Upstream) -> Setup {
 }
 
 /// A token of a user that was issued some seconds ago.
-fn issued(seconds_ago: u64) -> MintRequest {
+pub(crate) fn issued(seconds_ago: u64) -> MintRequest {
     MintRequest::of("acme", "pro").claim("iat", now() - seconds_ago)
 }
 
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-fn deactivated(user: &str) -> Value {
+pub(crate) fn deactivated(user: &str) -> Value {
     event("user.deactivate", json!({ "user": { "id": user, "active": false, "tenantId": TENANT_ID } }))
 }
 
@@ -130,6 +132,27 @@ fn d19_passwords_and_deletions_count_and_other_events_are_only_acknowledged() {
         assert_eq!(status(&gateway, &token), 401, "{kind}");
     }
     gateway.expect_metric("tollgate_webhook_events_total{result=\"ignored\"}", 7.0);
+}
+
+#[test]
+fn d19_the_session_of_a_deactivated_user_ends_with_his_tokens() {
+    let (provider, upstream) = (Provider::start(), Upstream::named("app"));
+    let gateway = login_setup(&provider, upstream.address()).identity(SIGNED).start();
+    let log_in = |user: &str| {
+        let mut browser = Browser::new();
+        provider.person(issued(60).subject(user));
+        browser.log_in(&gateway, &provider, "/");
+        assert_eq!(browser.fetch(&gateway, "/api").status, 200, "{user}");
+        browser
+    };
+    let (mut ann, mut bob) = (log_in("ann"), log_in("bob"));
+    // FusionAuth revokes the refresh token of whom it deactivates. Bob's is gone, too, but nobody asks for it.
+    provider.forget();
+    assert_told(&gateway, &deactivated("ann"), APPLIED);
+    assert_eq!(ann.fetch(&gateway, "/api").status, 401);
+    assert!(!ann.is_logged_in());
+    assert_eq!(ann.open(&gateway, "/page").status, 302, "to the login page, where FusionAuth says no");
+    assert_eq!(bob.fetch(&gateway, "/api").status, 200);
 }
 
 /// Everything that must not count, each with the rest of it right: 401, and nothing is applied.

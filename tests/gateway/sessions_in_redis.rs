@@ -52,7 +52,7 @@ fn a_session_is_known_to_every_gateway_and_its_cookie_holds_nothing() {
 
     // What is in Redis opens nothing: no token, no name of anybody, no key that a cookie could be made of.
     let keys = redis.ask("KEYS *").unwrap();
-    let key = keys.lines().find(|line| line.contains("sessions:")).unwrap().trim().to_owned();
+    let key = keys.lines().find(|line| line.contains("session:")).unwrap().trim().to_owned();
     let value = redis.ask(&format!("GET {key}")).unwrap();
     for secret in ["eyJhbGciOi", "refresh-", "green-gables", "acme.com"] {
         assert!(!keys.contains(secret) && !value.contains(secret), "{secret}");
@@ -75,7 +75,7 @@ fn d14_a_logout_at_one_gateway_is_one_at_the_other() {
     let copy = browser.clone();
     assert_eq!(browser.send(&one, "POST /logout", OWN_FORM).status, 303);
     assert_eq!(copy.clone().fetch(&other, "/api").status, 401);
-    assert!(!redis.ask("KEYS *sessions:*").unwrap().contains("sessions:"));
+    assert!(!redis.ask("KEYS *session:*").unwrap().contains("session:"));
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn a_renewal_that_the_issuer_refuses_ends_the_session_everywhere() {
     let replies = twenty(&gateways, |gateway| browser.clone().fetch(gateway, "/api"));
     assert!(replies.iter().all(|reply| reply.status == 401), "{replies:?}");
     assert_eq!(provider.token_requests().len(), 2);
-    assert!(!redis.ask("KEYS *sessions:*").unwrap().contains("sessions:"));
+    assert!(!redis.ask("KEYS *session:*").unwrap().contains("session:"));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tollgate::demo::MintRequest;
 
-use crate::support::{Gateway, Setup, Upstream, answer, get, mint, wait_for};
+use crate::support::{Gateway, Setup, Upstream, answer, event, get, mint, tell, wait_for};
 
 /// The key and its answer of RFC 6455 §1.3.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -149,6 +149,24 @@ fn an_expired_token_closes_a_silent_connection_with_1008() {
     assert_eq!(unmasked(&rest(&mut theirs)), b"\x03\xf0token expired");
     wait_for("the count", || gateway.metric("tollgate_websockets_closed_total{reason=\"expired\",route=\"all\"}") == 1.0);
     gateway.expect_metric("tollgate_websockets{route=\"all\"}", 0.0);
+}
+
+#[test]
+fn a_revoked_token_closes_its_connection_with_1008_and_no_other() {
+    let server = Server::start();
+    let gateway = Setup::to(server.address).identity("  revocation: { webhooks: { signature: {} } }\n").start();
+    let token = |user: &str| mint(&MintRequest::of("acme", "pro").subject(user));
+    let (mut client, mut theirs) = tunnel(&gateway, &server, &token("alice"));
+    let (mut other, mut others) = tunnel(&gateway, &server, &token("bob"));
+    for user in ["carol", "alice"] {
+        assert_eq!(tell(&gateway, &event("user.delete", serde_json::json!({ "user": { "id": user } }))).0, 200);
+    }
+    let began = Instant::now();
+    assert_eq!(rest(&mut client), b"\x88\x0f\x03\xf0token revoked");
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert_eq!(unmasked(&rest(&mut theirs)), b"\x03\xf0token revoked");
+    exchange(&mut others, &mut other, b"\x81\x05hello");
+    wait_for("the count", || gateway.metric("tollgate_websockets_closed_total{reason=\"revoked\",route=\"all\"}") == 1.0);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod claims;
 mod dpop;
+mod foreign;
 mod identity;
 mod idp;
 mod issuer;

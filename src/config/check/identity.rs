@@ -34,11 +34,11 @@ pub(super) fn lower(top: &Section<'_>, surroundings: &Surroundings<'_>) -> Ident
             let places = field.some_items("leave it out to read the Authorization header");
             identity.token_from = places.into_iter().filter_map(token_from).collect();
         }
-        identity.revocation = revocation::lower(section, &identity.issuers, surroundings);
         let of_the_sdks = TokenFrom::Cookie(HostedBackend::COOKIES[0].to_owned());
         if identity.hosted.is_some() && !identity.token_from.contains(&of_the_sdks) {
             identity.token_from.push(of_the_sdks);
         }
+        identity.revocation = revocation::lower(section, &identity.issuers, surroundings);
         identity.claims = section.optional("claims").map(claims::declared).unwrap_or_default();
         identity.forward_claims = section.optional("forward_claims").map(claims::forwarded).unwrap_or_default();
         credentials::lower(section, &mut identity, surroundings);

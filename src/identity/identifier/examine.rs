@@ -1,5 +1,5 @@
 use super::{Identifier, Refused};
-use crate::identity::claims::{CHECKS, Said};
+use crate::identity::claims::{self, CHECKS, Said};
 use crate::identity::credentials::{Binding, Scheme, is_opaque};
 use crate::identity::examination::{Examination, Finding, Verdict};
 use crate::identity::token::Token;
@@ -25,6 +25,7 @@ impl Identifier {
             }
             signer => (signer.map(drop), false),
         };
+        let is_meant = claims::candidates(&self.policy, &token.claims).next().is_some();
         let kid = token.kid.as_deref().map_or_else(|| "no kid".into(), |kid| format!("kid {kid:?}"));
         let found = match &signer {
             Ok(()) if is_asked => "the issuer was asked and vouches for it",
@@ -34,6 +35,9 @@ impl Identifier {
             Err(Refused::For(TokenFault::Inactive)) => "the issuer was asked and does not vouch for it",
             Err(Refused::For(_)) if is_asked => "what the issuer says about it is not acceptable",
             Err(Refused::For(TokenFault::BadSignature)) => "the signature is wrong",
+            Err(Refused::For(TokenFault::UnknownKey)) if !is_meant => {
+                "not checked: the token is for none of the configured issuers"
+            }
             Err(Refused::For(TokenFault::UnknownKey)) => "the issuer has no such key",
             Err(Refused::For(_)) if token.algorithm.is_symmetric() => {
                 "no hmac_secrets of this issuer fits; better give the application an asymmetric key in FusionAuth"

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use base64::Engine;
@@ -40,6 +40,7 @@ pub(in crate::identity) struct Asker {
     turns: Arc<Semaphore>,
     waiting: AtomicUsize,
     course: Mutex<Course>,
+    asked: Arc<Asked>,
 }
 
 /// How asking went so far, on the steady clock.
@@ -50,6 +51,32 @@ struct Course {
     failures: u32,
     paused_until: Duration,
     logged_at: Option<Duration>,
+}
+
+/// How often an issuer was asked, for operators; it outlives reloads.
+#[derive(Debug, Default)]
+pub(super) struct Asked([AtomicU64; 4]);
+
+/// What came of wanting to ask.
+#[derive(Clone, Copy)]
+enum Came {
+    Active,
+    Inactive,
+    Failed,
+    NotAsked,
+}
+
+impl Asked {
+    fn count(&self, came: Came) {
+        if let Some(counter) = self.0.get(came as usize) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The token was active, it was not, the question failed, and nobody asked because of a limit.
+    pub(super) fn counts(&self) -> [u64; 4] {
+        self.0.each_ref().map(|counter| counter.load(Ordering::Relaxed))
+    }
 }
 
 /// Nobody can say.
@@ -75,7 +102,7 @@ enum Told {
 }
 
 impl Asker {
-    pub(super) fn of(issuer: &Issuer, desk: mpsc::Sender<Question>) -> Option<Self> {
+    pub(super) fn of(issuer: &Issuer, desk: mpsc::Sender<Question>, asked: Arc<Asked>) -> Option<Self> {
         Some(Self {
             issuer: issuer.name.clone(),
             settings: issuer.introspection.clone()?,
@@ -83,6 +110,7 @@ impl Asker {
             turns: Arc::new(Semaphore::new(AT_ONCE)),
             waiting: AtomicUsize::new(0),
             course: Mutex::default(),
+            asked,
         })
     }
 
@@ -94,7 +122,7 @@ impl Asker {
     /// What the issuer vouches for; `None` if it does not vouch for this token.
     pub(in crate::identity) async fn ask(&self, token: &str, now: Moment) -> Result<Option<Said>, NoAnswer> {
         let now = now.steady();
-        self.course.lock().admit(now, self.settings.per_second)?;
+        self.course.lock().admit(now, self.settings.per_second).inspect_err(|_| self.asked.count(Came::NotAsked))?;
         let told = match timeout(self.settings.timeout, self.exchange(token)).await {
             Ok(told) => told,
             Err(_) => Err(format!("no answer within {:?}", self.settings.timeout)),
@@ -104,6 +132,11 @@ impl Asker {
             Ok(Told::Inactive(odd)) => (Ok(None), odd.map(str::to_owned)),
             Err(error) => (Err(NoAnswer), Some(error)),
         };
+        self.asked.count(match &said {
+            Ok(Some(_)) => Came::Active,
+            Ok(None) => Came::Inactive,
+            Err(NoAnswer) => Came::Failed,
+        });
         let mut course = self.course.lock();
         course.failures = if said.is_ok() { 0 } else { course.failures.saturating_add(1) };
         if course.failures >= FAILURES {

@@ -70,6 +70,8 @@ pub struct RingStatus {
     pub refreshes_failed: u64,
     /// Old keys are in use because fetching fails.
     pub stale: bool,
+    /// Questions about tokens: the token was active, it was not, the question failed, and nobody asked because of a limit.
+    pub asked: [u64; 4],
     /// Tokens of this issuer can be verified now.
     pub ready: bool,
 }
@@ -107,7 +109,7 @@ impl KeyRings {
 
     /// Asks an issuer about tokens, if that is configured.
     pub(super) fn asker(&self, issuer: &Issuer) -> Option<Asker> {
-        Asker::of(issuer, self.desk.0.clone())
+        Asker::of(issuer, self.desk.0.clone(), Arc::clone(&self.ring(issuer).asked))
     }
 
     /// A private key that lives as long as the process.

@@ -9,6 +9,7 @@ use tokio::time::{sleep, timeout};
 
 use super::RingStatus;
 use super::fetch::{self, Fetched};
+use super::inquiry::Asked;
 use crate::identity::keys::KeySet;
 use crate::identity::seen::Trust;
 use crate::model::settings::Issuer;
@@ -29,6 +30,8 @@ pub(in crate::identity) struct KeyRing {
     /// A request asks for a fetch, or the settings changed.
     nudge: Notify,
     diary: Mutex<Diary>,
+    /// How often it was asked about tokens.
+    pub(super) asked: Arc<Asked>,
 }
 
 /// What happened so far. Locked for a few instructions at a time, and never on the path of a known key.
@@ -63,6 +66,7 @@ impl KeyRing {
             ended: watch::Sender::new(0),
             nudge: Notify::new(),
             diary: Mutex::default(),
+            asked: Arc::default(),
         }
     }
 
@@ -211,6 +215,7 @@ impl KeyRing {
             refreshes_ok: diary.ok,
             refreshes_failed: diary.failed,
             stale: diary.failing.is_some() && keys.is_some(),
+            asked: self.asked.counts(),
             ready: self.is_ready(now),
         }
     }

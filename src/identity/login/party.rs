@@ -374,7 +374,7 @@ impl RelyingParty {
         identity.expires_at.saturating_sub(self.skew.as_secs())
     }
 
-    /// New tokens for a session, in one call of all gateways, and kept where all of them see it.
+    /// New tokens for a session, on one of all gateways.
     pub async fn renew_once(&self, identifier: &Identifier, session: &Session, clock: fn() -> Moment) -> Renewal {
         let renewal = async {
             let outcome = self.renew(identifier, session, clock()).await;
@@ -387,7 +387,7 @@ impl RelyingParty {
                 outcome => outcome,
             }
         };
-        self.sessions.renew_once(self.sessions.redis(), session, self.patience(), renewal).await
+        self.sessions.shared().once(session, self.patience(), renewal).await
     }
 
     /// For new tokens: discovery, the tokens, and the keys for them.

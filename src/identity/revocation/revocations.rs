@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::feed::{Feed, FeedStatus, Local};
 use super::file::File;
 use super::mark::seconds;
-use super::order::{Kind, Order, Record};
+use super::order::{Kind, Order, Record, Target};
 use super::set::{Inserted, Revoked};
 use crate::identity::webhook::Inbox;
 use crate::model::settings::{self, OnStale};
@@ -160,8 +160,16 @@ impl Revocations {
     pub async fn revoke(&self, orders: &[Order], source: Source, now: Moment) -> Result<bool, NotKept> {
         let Some(file) = &self.file else { return Err(NotKept::Off) };
         let oldest = self.oldest(now);
+        let retention = self.policy.load().retention;
+        let record = |order: &Order| match order {
+            // FusionAuth knows nothing of it and goes on renewing the tokens of this login, so those of the next time are refused, too.
+            Order { target: Target::Session(_), until, .. } if source == Source::Operator => {
+                Record { cutoff: seconds((*until + retention).as_secs()), ..order.record() }
+            }
+            order => order.record(),
+        };
         let orders: Vec<(&Order, Record)> =
-            orders.iter().map(|order| (order, order.record())).filter(|(_, record)| record.cutoff >= oldest).collect();
+            orders.iter().map(|order| (order, record(order))).filter(|(_, record)| record.cutoff >= oldest).collect();
         let (mut is_news, mut is_full) = (false, false);
         for (order, record) in &orders {
             match self.set.insert(record) {
@@ -184,7 +192,6 @@ impl Revocations {
         }
         // Known ones, too: who asks again may do so because they could not be written the first time.
         let records: Vec<Record> = orders.into_iter().map(|(_, record)| record).collect();
-        let retention = self.policy.load().retention;
         let (written, ()) = tokio::join!(file.write(records.clone()), self.feed.tell(&records, oldest, retention));
         written.map_err(NotKept::Unwritten)?;
         Ok(is_news)

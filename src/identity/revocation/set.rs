@@ -6,7 +6,7 @@ use hashbrown::hash_table;
 use parking_lot::RwLock;
 
 use super::mark::{is_anywhere, seconds};
-use super::order::Record;
+use super::order::{Order, Record};
 use crate::model::{Mark, Marks};
 
 /// Locks over which entries are spread; writers hold one for a moment, readers share it.
@@ -105,6 +105,11 @@ impl Revoked {
         let hash = hash(mark);
         let shard = self.shard(hash)?.read();
         shard.find(hash, |entry| entry.mark == mark).map(|entry| entry.cutoff)
+    }
+
+    /// Adds an order, in memory only.
+    pub fn apply(&self, order: &Order) -> Inserted {
+        self.insert(&order.record())
     }
 
     /// Adds an entry, or lets one reach further; none ever reaches less far.

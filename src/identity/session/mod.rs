@@ -8,7 +8,6 @@ mod refreshes;
 mod seal;
 mod shared;
 mod store;
-mod stored;
 
 pub use content::{Session, Tokens};
 pub use ended::Ended;
@@ -18,3 +17,4 @@ pub use store::{Opened, Sessions};
 
 pub(in crate::identity) use jar::Jar;
 pub(in crate::identity) use seal::{Seals, random};
+pub(in crate::identity) use shared::Shared;

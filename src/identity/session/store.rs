@@ -4,8 +4,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue};
 
 use super::jar::{Found, Jar};
-use super::stored::Stored;
-use super::{Seals, Session};
+use super::{Seals, Session, Shared};
 use crate::model::settings::{self, SessionStore};
 use crate::model::{LoginFault, Moment};
 use crate::redis::{Redis, RedisError};
@@ -23,7 +22,7 @@ pub struct Sessions {
     settings: settings::Sessions,
     seals: Arc<Seals>,
     jar: Jar,
-    stored: Stored,
+    shared: Shared,
 }
 
 /// What a request says about a session.
@@ -42,12 +41,8 @@ pub enum Opened {
 
 impl Sessions {
     pub(in crate::identity) fn new(settings: &settings::Sessions, seals: &Arc<Seals>, redis: &Arc<Redis>) -> Self {
-        let stored = Stored::new(redis, seals);
-        Self { settings: settings.clone(), seals: Arc::clone(seals), jar: Jar::new(settings), stored }
-    }
-
-    pub(super) fn seals(&self) -> &Seals {
-        &self.seals
+        let shared = Shared::new(redis, seals);
+        Self { settings: settings.clone(), seals: Arc::clone(seals), jar: Jar::new(settings), shared }
     }
 
     pub(in crate::identity) fn jar(&self) -> &Jar {
@@ -74,7 +69,7 @@ impl Sessions {
         let Some((id, _)) = self.seals.open(self.jar.name(), sealed).filter(|(_, plain)| plain == ELSEWHERE) else {
             return Ok(Opened::Ended { was_ours: false });
         };
-        let found = self.stored.read(&id).await.map_err(|error| unavailable(&error))?;
+        let found = self.shared.read(&id).await.map_err(|error| unavailable(&error))?;
         let lasts = |session: &Session| !session.has_ended(now, self.settings.idle, self.settings.absolute);
         Ok(found.filter(lasts).map_or(Opened::Ended { was_ours: true }, |session| Opened::Live(Box::new(session))))
     }
@@ -99,7 +94,7 @@ impl Sessions {
             SessionStore::Cookie => self.save(session, headers, now).await,
             SessionStore::Redis => {
                 let seconds = self.lasts(session, now);
-                self.stored.begin(session, Duration::from_secs(seconds)).await.map_err(|error| unavailable(&error))?;
+                self.shared.begin(session, Duration::from_secs(seconds)).await.map_err(|error| unavailable(&error))?;
                 self.pointer(session, seconds, headers)
             }
         }
@@ -121,7 +116,7 @@ impl Sessions {
             }
             SessionStore::Redis => {
                 let seconds = self.lasts(session, now);
-                let kept = self.stored.replace(session.generation, session, Duration::from_secs(seconds)).await;
+                let kept = self.shared.replace(session.generation, session, Duration::from_secs(seconds)).await;
                 // Another gateway has renewed or ended it meanwhile, which stands.
                 if kept.map_err(|error| unavailable(&error))? { self.pointer(session, seconds, headers) } else { Ok(Vec::new()) }
             }
@@ -134,7 +129,7 @@ impl Sessions {
             return true;
         }
         let lifetime = Duration::from_secs(self.lasts(session, now));
-        match self.stored.replace(generation, session, lifetime).await {
+        match self.shared.replace(generation, session, lifetime).await {
             Ok(kept) => kept,
             Err(error) => {
                 tracing::warn!("new tokens are not kept, so that their session ends with this gateway's memory of it: {error}");
@@ -146,15 +141,14 @@ impl Sessions {
     /// The session is over for all gateways; a sealed cookie is not kept anywhere.
     pub async fn remove(&self, session: &Session) {
         if self.settings.store == SessionStore::Redis
-            && let Err(error) = self.stored.remove(&session.id).await
+            && let Err(error) = self.shared.remove(&session.id).await
         {
             tracing::warn!("a session that somebody ended goes on for other gateways: {error}");
         }
     }
 
-    /// Where several gateways meet.
-    pub(in crate::identity) fn redis(&self) -> &Redis {
-        self.stored.redis()
+    pub(in crate::identity) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// The cookie of a session that is kept elsewhere.

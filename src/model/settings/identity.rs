@@ -30,12 +30,12 @@ pub struct Identity {
     pub credentials: Credentials,
     /// Logging people in; `None`: the gateway only reads tokens that requests bring.
     pub login: Option<Login>,
-    /// What was taken back before it expired.
-    pub revocation: Option<Revocation>,
     /// How they log out again.
     pub logout: Logout,
     /// For FusionAuth's browser SDKs; `None`: not here.
     pub hosted: Option<HostedBackend>,
+    /// What was taken back before it expired.
+    pub revocation: Option<Revocation>,
 }
 
 impl Default for Identity {
@@ -52,9 +52,9 @@ impl Default for Identity {
             cache_tokens: 100_000,
             credentials: Credentials::default(),
             login: None,
-            revocation: None,
             logout: Logout::default(),
             hosted: None,
+            revocation: None,
         }
     }
 }

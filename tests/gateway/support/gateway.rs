@@ -15,6 +15,7 @@ pub struct Setup {
     upstreams: String,
     rules: Vec<(String, String, String)>,
     extra: String,
+    issuers: String,
     identity: String,
     listener: String,
     server: String,
@@ -42,6 +43,7 @@ impl Setup {
             upstreams: String::new(),
             rules: Vec::new(),
             extra: String::new(),
+            issuers: String::new(),
             identity: String::new(),
             listener: String::new(),
             server: String::new(),
@@ -124,6 +126,12 @@ impl Setup {
         self
     }
 
+    /// Further entries of `identity.issuers`, each beginning with `    - `.
+    pub fn issuers(mut self, text: &str) -> Self {
+        self.issuers.push_str(text);
+        self
+    }
+
     /// Keys of the one listener, indented by four.
     pub fn listener(mut self, text: &str) -> Self {
         self.listener.push_str(text);
@@ -173,10 +181,11 @@ impl Setup {
         format!(
             "version: 1\nlisteners:\n  - address: 127.0.0.1:{listen}\n{}admin:\n  address: 127.0.0.1:{admin}\n\
              server: {{ threads: {}, grace: 5s{} }}\nidentity:\n  issuers:\n    - name: test\n      url: {issuer_url}\n      issuer: {ISSUER}\n      \
-             audiences: [{APPLICATION_ID}]\n      cooldown: 1s\n{}upstreams:\n{}routes:\n{}{rules}access_log: {{ output: \"file:access.log\" }}\n{}",
+             audiences: [{APPLICATION_ID}]\n      cooldown: 1s\n{}{}upstreams:\n{}routes:\n{}{rules}access_log: {{ output: \"file:access.log\" }}\n{}",
             self.listener,
             self.threads,
             self.server_keys(),
+            self.issuers,
             self.identity,
             self.upstreams,
             self.routes,
@@ -388,8 +397,14 @@ impl Gateway {
 
     /// Starts it again on the same folder and ports.
     pub fn restart(&mut self) {
-        self.child = Some(spawn(self.folder.path(), &[], &self.setup.variables));
+        self.restart_unready();
         wait_for("readiness", || self.admin("/readyz").is_some_and(|reply| reply.status == 200));
+    }
+
+    /// The same, without waiting for keys.
+    pub fn restart_unready(&mut self) {
+        self.child = Some(spawn(self.folder.path(), &[], &self.setup.variables));
+        wait_for("liveness", || self.admin("/livez").is_some_and(|reply| reply.status == 200));
     }
 }
 

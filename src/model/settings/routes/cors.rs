@@ -41,3 +41,63 @@ pub enum CorsOrigin {
         suffix: String,
     },
 }
+
+impl Cors {
+    /// Whether pages of this origin may send cookies along: they are trusted like the site's own.
+    pub fn trusts(&self, origin: &str) -> bool {
+        match &self.origins {
+            CorsOrigins::Every => false,
+            CorsOrigins::Listed(listed) => self.credentials && listed.iter().any(|known| known.is(origin)),
+        }
+    }
+}
+
+impl CorsOrigin {
+    /// Whether an `Origin` is this one, or one of these.
+    pub fn is(&self, origin: &str) -> bool {
+        match self {
+            Self::Exactly(known) => known.eq_ignore_ascii_case(origin),
+            Self::Below { scheme, suffix } => {
+                let Some((start, rest)) = origin.split_at_checked(scheme.len()) else { return false };
+                let Some((labels, end)) = rest.len().checked_sub(suffix.len()).and_then(|at| rest.split_at_checked(at)) else {
+                    return false;
+                };
+                let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+                start.eq_ignore_ascii_case(scheme)
+                    && end.eq_ignore_ascii_case(suffix)
+                    && !labels.is_empty()
+                    && !labels.starts_with('.')
+                    && labels.bytes().all(is_host)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_are_compared_as_a_whole() {
+        let below = CorsOrigin::Below { scheme: "https://".into(), suffix: ".example.com".into() };
+        for (origin, expected) in [
+            ("https://app.example.com", true),
+            ("https://a.b.example.com", true),
+            ("HTTPS://App.Example.Com", true),
+            ("https://example.com", false),
+            ("https://.example.com", false),
+            ("http://app.example.com", false),
+            ("https://app.example.com:8443", false),
+            ("https://app.example.com.evil.example", false),
+            ("https://evilexample.com", false),
+            ("https://evil.example/.example.com", false),
+            ("null", false),
+            ("", false),
+        ] {
+            assert_eq!(below.is(origin), expected, "{origin}");
+        }
+        let exactly = CorsOrigin::Exactly("https://app.example.com".into());
+        assert!(exactly.is("https://app.example.com"));
+        assert!(!exactly.is("https://app.example.com."));
+    }
+}
