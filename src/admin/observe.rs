@@ -1,6 +1,7 @@
 use crate::gateway::{Gateway, Identification, clock};
 use crate::identity::revocation::Revocations;
-use crate::metrics::{Observed, RevocationsObserved};
+use crate::metrics::{Observed, RedisObserved, RevocationsObserved};
+use crate::redis::{Redis, RedisState};
 
 /// Reads what is counted elsewhere, for one scrape.
 pub(super) fn observe(gateway: &Gateway) -> Observed {
@@ -32,6 +33,7 @@ pub(super) fn observe(gateway: &Gateway) -> Observed {
         access_log_dropped: lasting.access_log.dropped(),
         spans: lasting.spans.as_ref().map_or([0; 3], |spans| spans.counts()),
         servers: servers.collect(),
+        redis: redis(&lasting.redis),
         revocations: revocations(&lasting.revocations),
         upstreams: super::upstreams::observe(gateway),
     }
@@ -51,4 +53,10 @@ fn revocations(revocations: &Revocations) -> RevocationsObserved {
         }),
         events: revocations.inbox.counts().map(|(outcome, count)| (outcome.label(), count)).collect(),
     }
+}
+
+fn redis(redis: &Redis) -> RedisObserved {
+    let status = redis.status();
+    let answered = status.commands.saturating_sub(status.failures);
+    RedisObserved { is_up: status.state == RedisState::Up, commands: [answered, status.failures] }
 }

@@ -8,7 +8,7 @@ use http::header::{ACCEPT, HOST, HeaderMap, ORIGIN};
 
 use super::snapshot::Identification;
 use super::{Lasting, RouteEntry, Snapshot, Trail};
-use crate::identity::{Identifier, Opened, Outcome, RelyingParty, Session};
+use crate::identity::{Identifier, Opened, Outcome, RelyingParty, Renewal, Session};
 use crate::metrics::{LoginResult, RefreshResult, SessionResult};
 use crate::model::settings::{Auth, Cors};
 use crate::model::{Absence, Caller, Ending, Facts, LoginFault, Name, Plan, Rejection, TokenFault};
@@ -177,17 +177,10 @@ impl Visitor<'_> {
         let now = self.facts.received_at;
         let (party, identifier, old) = (Arc::clone(self.party), Arc::clone(self.identifier), session.clone());
         let counts = &self.lasting.metrics.logins;
-        let metrics = Arc::clone(&self.lasting.metrics);
-        // Discovery, the tokens, and the keys for them.
-        let patience = self.party.provider().timeout().saturating_mul(3);
+        let (metrics, patience) = (Arc::clone(&self.lasting.metrics), self.party.patience());
         let renewal = async move {
             let renewal = party.renew_once(&identifier, &old, super::clock::now).await;
-            metrics.logins.refreshed(match renewal.outcome {
-                _ if renewal.is_theirs => RefreshResult::Shared,
-                Outcome::Renewed(_) => RefreshResult::Renewed,
-                Outcome::Refused => RefreshResult::Refused,
-                Outcome::Unavailable => RefreshResult::Unavailable,
-            });
+            metrics.logins.refreshed(result_of(&renewal));
             renewal.outcome
         };
         match self.lasting.logins.refreshes.refresh(&session, now, patience, renewal).await {
@@ -226,6 +219,16 @@ impl Visitor<'_> {
         self.lasting.metrics.logins.session(SessionResult::Ended);
         self.party.sessions().forget(&self.facts.headers).into_iter().for_each(|cookie| trail.set_cookie(cookie));
         None
+    }
+}
+
+/// How a renewal is counted.
+pub(super) fn result_of(renewal: &Renewal) -> RefreshResult {
+    match renewal.outcome {
+        _ if renewal.is_theirs => RefreshResult::Shared,
+        Outcome::Renewed(_) => RefreshResult::Renewed,
+        Outcome::Refused => RefreshResult::Refused,
+        Outcome::Unavailable => RefreshResult::Unavailable,
     }
 }
 

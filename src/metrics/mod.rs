@@ -12,6 +12,7 @@ mod registry;
 mod requests;
 mod revocations;
 mod rules;
+mod shared;
 mod upstreams;
 mod websockets;
 
@@ -24,6 +25,7 @@ pub use registry::{Metrics, Observed};
 pub use requests::RouteHandles;
 pub use revocations::RevocationsObserved;
 pub use rules::RuleHandles;
+pub use shared::RedisObserved;
 pub use upstreams::{ServerObserved, UpstreamHandles, UpstreamObserved};
 pub use websockets::{WebsocketEnd, WebsocketHandles};
 

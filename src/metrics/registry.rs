@@ -8,6 +8,7 @@ use prometheus::{
 use super::listeners::ListenerSeries;
 use super::login::LoginCounters;
 use super::revocations::{RevocationSeries, RevocationsObserved};
+use super::shared::{RedisObserved, RedisSeries};
 use super::upstreams::{UpstreamGauges, UpstreamObserved};
 use super::{OWN_SECONDS, Protection, REQUEST_SECONDS};
 use crate::model::{Name, TokenFault};
@@ -75,6 +76,8 @@ pub struct Observed {
     pub spans: [u64; 3],
     /// Upstream, server, and whether its address is known.
     pub servers: Vec<(Name, Name, bool)>,
+    /// The connection to Redis.
+    pub redis: RedisObserved,
     /// Revocations.
     pub revocations: RevocationsObserved,
     /// Per upstream, with what is known of each server.
@@ -97,6 +100,7 @@ struct ObservedHandles {
     spans: IntCounterVec,
     server_resolved: IntGaugeVec,
     revocations: RevocationSeries,
+    redis: RedisSeries,
     upstreams: UpstreamGauges,
 }
 
@@ -298,6 +302,7 @@ impl ObservedHandles {
                 &["upstream", "server"],
             )?,
             revocations: RevocationSeries::declare(declare)?,
+            redis: RedisSeries::declare(declare)?,
             upstreams: UpstreamGauges::declare(declare)?,
         })
     }
@@ -326,6 +331,7 @@ impl ObservedHandles {
             catch_up(&self.spans.with_label_values(&[result]), count);
         }
         self.revocations.set(&now.revocations);
+        self.redis.set(now.redis);
         self.upstreams.set(&now.upstreams);
         self.server_resolved.reset();
         for (upstream, server, known) in &now.servers {

@@ -111,7 +111,7 @@ impl Gateway {
         wait_for_end(&mut self.child)
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 }

@@ -162,6 +162,7 @@ fn a_gateway_serves_without_its_redis_and_says_so() {
     wait_for("the first attempt", || state() == "down");
     server.resume();
     wait_for("the connection", || state() == "up");
+    gateway.expect_metric("tollgate_redis_up", 1.0);
     assert_eq!(gateway.admin("/status").unwrap().json()["redis"]["server"], server.address().to_string());
     gateway.reload(|text| text.replace(&server.section(), ""));
     assert!(gateway.admin("/status").unwrap().json()["redis"].is_null());

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use tollgate::demo::{APPLICATION_ID, MintRequest};
 
 use super::support::{
-    Browser, CALLBACK, CLIENT_SECRET, Gateway, Provider, RedisServer, Reply, Setup, Upstream, login_setup_with, short_lived,
-    wait_for,
+    Browser, CALLBACK, CLIENT_SECRET, Gateway, Provider, RedisServer, Reply, Setup, Upstream, as_json, get, login_setup_with,
+    mint, short_lived, wait_for,
 };
 
 const OWN_FORM: &str = "Sec-Fetch-Site: same-origin\r\nContent-Length: 0\r\n";
@@ -42,7 +42,7 @@ fn twenty(gateways: &[Gateway; 2], ask: impl Fn(&Gateway) -> Reply + Sync) -> Ve
 #[test]
 fn a_session_is_known_to_every_gateway_and_its_cookie_holds_nothing() {
     let (provider, _upstream, redis, [one, other]) = two(IN_REDIS);
-    provider.person(MintRequest::default().subject("ann").claim("large", "x".repeat(6_000)));
+    provider.person(MintRequest::default().subject("ann-of-green-gables").claim("large", "x".repeat(6_000)));
     let mut browser = Browser::new();
     browser.log_in(&one, &provider, "/page");
     assert_eq!(browser.cookies.len(), 1, "however long the tokens are");
@@ -54,7 +54,7 @@ fn a_session_is_known_to_every_gateway_and_its_cookie_holds_nothing() {
     let keys = redis.ask("KEYS *").unwrap();
     let key = keys.lines().find(|line| line.contains("session:")).unwrap().trim().to_owned();
     let value = redis.ask(&format!("GET {key}")).unwrap();
-    for secret in ["eyJ", "refresh-", "ann", "acme"] {
+    for secret in ["eyJhbGciOi", "refresh-", "green-gables", "acme.com"] {
         assert!(!keys.contains(secret) && !value.contains(secret), "{secret}");
     }
     let lasts: i64 = redis.ask(&format!("TTL {key}")).unwrap().trim().trim_start_matches(':').parse().unwrap();
@@ -86,6 +86,11 @@ fn d15_twenty_requests_at_two_gateways_renew_a_session_once() {
         let mut browser = Browser::new();
         browser.log_in(&gateways[0], &provider, "/page");
         assert_eq!(provider.token_requests().len(), 1);
+        // The new tokens last, so that who comes late finds nothing to renew.
+        provider.token_answer(|mut good| {
+            good["access_token"] = mint(&MintRequest::default().subject("ann")).into();
+            Some(as_json("200 OK", &good))
+        });
         let replies = twenty(&gateways, |gateway| browser.clone().fetch(gateway, "/api"));
         assert!(replies.iter().all(|reply| reply.status == 200), "{store:?} {replies:?}");
         assert_eq!(provider.token_requests().len(), 2, "{store:?}: one login, one renewal");
@@ -119,7 +124,7 @@ fn a_renewal_that_the_issuer_refuses_ends_the_session_everywhere() {
     provider.person(short_lived("ann"));
     let mut browser = Browser::new();
     browser.log_in(&gateways[0], &provider, "/page");
-    provider.token_answer(|_| Some(super::support::as_json("400 Bad Request", &serde_json::json!({ "error": "invalid_grant" }))));
+    provider.token_answer(|_| Some(as_json("400 Bad Request", &serde_json::json!({ "error": "invalid_grant" }))));
     let replies = twenty(&gateways, |gateway| browser.clone().fetch(gateway, "/api"));
     assert!(replies.iter().all(|reply| reply.status == 401), "{replies:?}");
     assert_eq!(provider.token_requests().len(), 2);
@@ -135,8 +140,8 @@ fn without_redis_sessions_wait_and_tokens_do_not() {
     let reply = browser.fetch(&one, "/api");
     assert_eq!((reply.status, reply.reason().as_str()), (503, "login_unavailable"));
     assert!(browser.is_logged_in(), "the cookie is kept for better times");
-    let bearer = format!("Authorization: Bearer {}\r\n", super::support::mint(&MintRequest::default()));
-    assert_eq!(super::support::get(one.address(), "/api", &bearer).status, 200);
+    let bearer = format!("Authorization: Bearer {}\r\n", mint(&MintRequest::default()));
+    assert_eq!(get(one.address(), "/api", &bearer).status, 200);
     // It comes back empty, as a cache does.
     redis.resume();
     wait_for("Redis", || browser.clone().fetch(&one, "/api").status == 401);

@@ -9,10 +9,11 @@ use http::header::{
 };
 use http::{Method, StatusCode};
 
+use crate::gateway::identify::result_of;
 use crate::gateway::snapshot::Identification;
 use crate::gateway::{Lasting, Snapshot, Trail, clock};
-use crate::identity::{Asked, Hosted, Identifier, Refreshed, Sent};
-use crate::metrics::{LoginResult, RefreshResult};
+use crate::identity::{Asked, Hosted, Identifier, Refreshed, Renewal, Sent};
+use crate::metrics::LoginResult;
 use crate::model::settings::FixedAnswer;
 use crate::model::{Ending, Facts, LoginFault, Rejection, TokenFault};
 
@@ -91,23 +92,19 @@ impl Desk<'_> {
             return self.refused(Rejection::Login(LoginFault::Invalid));
         }
         let (headers, logins) = (&self.facts.headers, &self.lasting.logins);
-        let refreshed = self.hosted.refresh(self.identifier, logins, headers, self.facts.received_at, clock::now).await;
-        let counts = &self.lasting.metrics.logins;
+        let metrics = Arc::clone(&self.lasting.metrics);
+        let count = move |renewal: &Renewal| metrics.logins.refreshed(result_of(renewal));
+        let refreshed = self.hosted.refresh(self.identifier, logins, headers, self.facts.received_at, clock::now, count).await;
         match refreshed {
             Refreshed::Renewed(cookies) => {
-                counts.refreshed(RefreshResult::Renewed);
                 cookies.into_iter().for_each(|cookie| trail.set_cookie(cookie));
                 self.fixed(204, TEXT, Bytes::new(), Vec::new())
             }
             Refreshed::Over(cookies) => {
-                counts.refreshed(RefreshResult::Refused);
                 cookies.into_iter().for_each(|cookie| trail.set_cookie(cookie));
                 self.refused(Rejection::Unauthenticated(TokenFault::Missing))
             }
-            Refreshed::Unavailable => {
-                counts.refreshed(RefreshResult::Unavailable);
-                self.refused(Rejection::Login(LoginFault::Unavailable))
-            }
+            Refreshed::Unavailable => self.refused(Rejection::Login(LoginFault::Unavailable)),
         }
     }
 

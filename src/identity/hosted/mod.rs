@@ -15,7 +15,7 @@ use self::cookies::Cookies;
 use super::Identifier;
 use super::issuer::KeyRings;
 use super::login::{Attempt, Callback, Failed, Logins, ProviderFault, RelyingParty, Sent, ends};
-use super::session::{Outcome, Seals, Session};
+use super::session::{Outcome, Renewal, Seals, Session};
 use crate::model::settings::{self, HostedBackend};
 use crate::model::{Facts, Identity, LoginFault, Moment, Rejection};
 use crate::redis::Redis;
@@ -112,7 +112,7 @@ impl Hosted {
         }
     }
 
-    /// New tokens for the page that asked, in one call for all the pages that ask at the same time.
+    /// New tokens for the page that asked, in one call for all the pages that ask at the same time, which is counted once.
     pub async fn refresh(
         self: &Arc<Self>,
         identifier: &Arc<Identifier>,
@@ -120,13 +120,16 @@ impl Hosted {
         headers: &HeaderMap,
         now: Moment,
         clock: fn() -> Moment,
+        count: impl FnOnce(&Renewal) + Send + 'static,
     ) -> Refreshed {
         let Some(session) = self.open(logins, headers, now) else { return Refreshed::Over(self.cookies.end()) };
         let (hosted, identifier, old) = (Arc::clone(self), Arc::clone(identifier), session.clone());
-        let renewal = async move { hosted.party.renew_once(&identifier, &old, clock).await.outcome };
-        // Discovery, the tokens, and the keys for them.
-        let patience = self.party.provider().timeout().saturating_mul(3);
-        match logins.refreshes.refresh(&session, now, patience, renewal).await {
+        let renewal = async move {
+            let renewal = hosted.party.renew_once(&identifier, &old, clock).await;
+            count(&renewal);
+            renewal.outcome
+        };
+        match logins.refreshes.refresh(&session, now, self.party.patience(), renewal).await {
             // Somebody logged out meanwhile.
             Outcome::Renewed(session) if logins.ended.contains(&session.id) => Refreshed::Over(self.cookies.end()),
             Outcome::Renewed(session) => match self.keep(&session, clock()) {

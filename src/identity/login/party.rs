@@ -387,8 +387,12 @@ impl RelyingParty {
                 outcome => outcome,
             }
         };
-        // Discovery, the tokens, and the keys for them.
-        self.sessions.shared().once(session, self.provider.timeout().saturating_mul(3), renewal).await
+        self.sessions.shared().once(session, self.patience(), renewal).await
+    }
+
+    /// For new tokens: discovery, the tokens, and the keys for them.
+    pub fn patience(&self) -> Duration {
+        self.provider.timeout().saturating_mul(3)
     }
 
     /// New tokens for a session, from the issuer.

@@ -10,7 +10,7 @@ function Account() {
   const { isLoggedIn, userInfo, isFetchingUserInfo, error, startLogin, startRegister, startLogout, refreshToken } = useFusionAuth();
   const [answer, setAnswer] = useState('');
   const call = async () => {
-    const response = await fetch(`${serverUrl}/api/orders`, { credentials: 'include' });
+    const response = await fetch(`${serverUrl}/v1/orders`, { credentials: 'include' });
     setAnswer(`${response.status} ${response.ok ? await response.text() : ''}`);
   };
   const refresh = async () => {
