@@ -97,6 +97,22 @@ fn rfc9449_4_3_behind_a_proxy_that_ends_tls_the_url_is_the_public_one() {
 }
 
 #[test]
+fn rfc9449_4_3_over_http2_the_url_is_that_of_the_pseudo_headers() {
+    let upstream = Upstream::named("main");
+    let gateway = Setup::to(upstream.address()).listener("    protocols: [http1, http2]\n").start();
+    let client = Client::new();
+    let authorization = format!("Authorization: DPoP {}", client.token);
+    for (name, url, expected) in
+        [("1", "http://api.example:8443/v1", 200), ("2", "http://api.example/v1", 401), ("3", "http://api.example:80/v1", 401)]
+    {
+        let proof = format!("DPoP: {}", client.proof(name, url));
+        let arguments = ["--http2-prior-knowledge", "-H", &authorization, "-H", &proof];
+        let reply = gateway.curl("http://api.example:8443/v1", &arguments);
+        assert_eq!((reply.status, reply.version.as_str()), (expected, "2"), "{url}");
+    }
+}
+
+#[test]
 fn dpop_may_be_required_and_then_bearer_tokens_are_refused() {
     let upstream = Upstream::named("main");
     let gateway = Setup::to(upstream.address()).identity("  dpop: required\n").route("open", "/open", "none", "main").start();
