@@ -159,7 +159,7 @@ fn every_dependency_has_one_home() {
     let mut wrong = Vec::new();
     for file in sources().iter().filter(|file| file.name != "main.rs") {
         let words: Vec<&str> = file.code.split(|c: char| !c.is_alphanumeric() && c != '_' && c != ':').collect();
-        for (dependency, homes) in HOMES.iter().copied() {
+        for &(dependency, homes) in HOMES {
             let path = format!("{dependency}::");
             let is_used = words.iter().any(|word| word.starts_with(&path) || word.starts_with(&format!("::{path}")));
             if is_used && !homes.iter().any(|home| file.name.starts_with(home)) {

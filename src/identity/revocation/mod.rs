@@ -4,10 +4,11 @@
 //! then are refused ([`Revoked`]). By `iat`, never by `exp`: who logs in again is welcome at once, however long the new token lives.
 //! An entry is kept for as long as a token may live, after which there is nothing left that it could refuse.
 //!
-//! [`Revocations`] keeps them in a file (`file`, `sqlite`) and passes them on to other gateways (`feed`); `mark`, `order` and `set` are pure.
+//! [`Revocations`] keeps them in a file (`file`, `sqlite`) and passes them on to other gateways (`feed`); `mark`, `order`, `filter` and `set` are pure.
 
 mod feed;
 mod file;
+mod filter;
 mod mark;
 mod order;
 mod revocations;

@@ -5,6 +5,7 @@ use hashbrown::HashTable;
 use hashbrown::hash_table;
 use parking_lot::RwLock;
 
+use super::filter::Filter;
 use super::mark::{is_anywhere, seconds};
 use super::order::{Order, Record};
 use crate::model::{Mark, Marks};
@@ -18,6 +19,9 @@ const SHARDS: usize = 64;
 #[derive(Debug)]
 pub struct Revoked {
     shards: [RwLock<HashTable<Entry>>; SHARDS],
+    filter: Filter,
+    /// Entries that were dropped since the filter was made afresh.
+    dropped: AtomicUsize,
     /// Whether anybody has to look: there is an entry, or the set is blind.
     is_watching: AtomicBool,
     /// Grows with every entry that is added; begins with 1.
@@ -29,7 +33,7 @@ pub struct Revoked {
     is_blind: AtomicBool,
 }
 
-/// 20 bytes, so that a million entries take 44 MB with the room that a table needs.
+/// 20 bytes, so that the tables of a million entries take 44 MB with the room that they need.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     mark: Mark,
@@ -69,6 +73,8 @@ impl Revoked {
     pub fn new(most: usize) -> Self {
         Self {
             shards: std::array::from_fn(|_| RwLock::default()),
+            filter: Filter::default(),
+            dropped: AtomicUsize::new(0),
             is_watching: AtomicBool::new(false),
             generation: AtomicU64::new(1),
             len: AtomicUsize::new(0),
@@ -97,7 +103,7 @@ impl Revoked {
 
     /// Whether one of the marks is revoked for a token of this age; always looks.
     pub fn has(&self, marks: &Marks) -> bool {
-        let hits = |mark: &Mark| self.cutoff(*mark).is_some_and(|cutoff| marks.born <= cutoff);
+        let hits = |mark: &Mark| self.filter.may_have(*mark) && self.cutoff(*mark).is_some_and(|cutoff| marks.born <= cutoff);
         marks.of_tenant.iter().any(hits) || (self.anywhere.load(Ordering::Acquire) > 0 && marks.anywhere.iter().any(hits))
     }
 
@@ -131,6 +137,7 @@ impl Revoked {
                 self.anywhere.fetch_add(usize::from(is_anywhere(record.mark)), Ordering::AcqRel);
             }
         }
+        self.filter.add(record.mark);
         self.is_watching.store(true, Ordering::Release);
         self.generation.fetch_add(1, Ordering::AcqRel);
         Inserted::Yes
@@ -156,8 +163,14 @@ impl Revoked {
                 shard.shrink_to_fit(|entry| hash(entry.mark));
             }
             drop(shard);
+            self.dropped.fetch_add(gone, Ordering::AcqRel);
             self.len.fetch_sub(gone, Ordering::AcqRel);
             self.anywhere.fetch_sub(anywhere, Ordering::AcqRel);
+        }
+        // Half of its bits stand for nothing: now it pays.
+        if self.dropped.load(Ordering::Acquire) > self.len() {
+            self.dropped.store(0, Ordering::Release);
+            self.filter.renew(|keep| self.each(|record| keep(record.mark)));
         }
     }
 
@@ -192,7 +205,7 @@ impl Revoked {
     /// Bytes that the entries take, with the room between them.
     pub fn bytes(&self) -> usize {
         let of_one = |shard: &RwLock<HashTable<Entry>>| shard.read().allocation_size();
-        self.shards.iter().map(of_one).sum::<usize>() + size_of::<Self>()
+        self.shards.iter().map(of_one).sum::<usize>() + self.filter.bytes() + size_of::<Self>()
     }
 
     /// Every entry, one lock at a time.
@@ -278,6 +291,7 @@ mod tests {
         assert_eq!(set.len(), 5_000);
         assert_eq!(standing(&set, 0, 50), Standing::Clear);
         assert_eq!(standing(&set, 1, 50), Standing::Revoked);
+        assert!((1..10_000).step_by(2).all(|number| standing(&set, number, 50) == Standing::Revoked));
         set.forget_before(Duration::MAX);
         assert!(set.is_empty());
         assert_eq!(set.anywhere.load(Ordering::Acquire), 0);
