@@ -162,6 +162,13 @@ fn the_configuration_works_and_is_the_one_of_the_kickstart() {
         assert_has(&shipped, &[same]);
     }
     assert_has(&shipped, &[&format!("tenant: {}\n", kickstart["variables"]["defaultTenantId"].as_str().unwrap())]);
+    // Where FusionAuth sends browsers and events is where the gateway is.
+    let callback = "${TOLLGATE_URL:-http://localhost:8080}/callback";
+    assert_has(&shipped, &[&format!("    callback: {callback}\n"), "  revocation:\n    webhooks:\n"]);
+    let urls = body("/api/application/", "application")["oauthConfiguration"]["authorizedRedirectURLs"].clone();
+    assert_eq!(urls, json!(["#{ENV.TOLLGATE_URL}/callback", "#{ENV.TOLLGATE_URL}/app/callback", "#{ENV.TOLLGATE_URL}/"]));
+    let webhook = body("/api/webhook", "webhook");
+    assert_eq!(webhook["url"], "#{ENV.TOLLGATE_WEBHOOK_URL}/.well-known/tollgate/fusionauth-events");
     assert_eq!(body("/api/tenant/", "tenant")["issuer"], "#{ENV.FUSIONAUTH_URL}");
     assert_has(&shipped, &["      issuer: ${FUSIONAUTH_URL:-http://localhost:9011}\n"]);
 }

@@ -323,7 +323,7 @@ fn setup_creates_what_is_missing_and_nothing_twice() {
     assert_eq!(jwt["accessTokenKeyId"], fusionauth.object("keys", "Tollgate: tokens")["id"]);
 
     // The three switches, and the signature.
-    let webhook = fusionauth.object("webhooks", "https://www.example.com/.tollgate/webhook");
+    let webhook = fusionauth.object("webhooks", "https://www.example.com/.well-known/tollgate/fusionauth-events");
     assert_eq!((&webhook["global"], &webhook["tenantIds"]), (&json!(false), &json!([TENANT])));
     assert_eq!(webhook["signatureConfiguration"]["enabled"], true);
     assert_eq!(webhook["signatureConfiguration"]["signingKeyId"], fusionauth.object("keys", "Tollgate: webhook")["id"]);
@@ -351,6 +351,7 @@ fn setup_creates_what_is_missing_and_nothing_twice() {
             "  login:\n    issuer: fusionauth\n",
             "    callback: https://www.example.com/callback\n",
             "      - ${file:secrets/session-key}\n",
+            "  revocation:\n    webhooks:\n      signature: {}\n",
         ],
     );
     let key = fs::read_to_string(folder.path().join("secrets/session-key")).unwrap();

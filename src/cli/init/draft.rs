@@ -32,6 +32,8 @@ pub(super) struct Login<'a> {
     pub(super) session_key_file: &'a str,
     /// Whether they are there.
     pub(super) is_ready: bool,
+    /// Whether FusionAuth sends its events.
+    pub(super) hears: bool,
 }
 
 pub(super) const LIMIT: &str = "rules/limit.rhai";
@@ -114,6 +116,9 @@ fn surveyed(text: &mut String, url: &str, survey: &Survey, login: Option<&Login<
     );
     if let Some(login) = login {
         self::login(text, survey, login);
+        if login.hears {
+            text.push_str(REVOCATION);
+        }
     }
 }
 
@@ -208,6 +213,13 @@ listeners:
 # Where operators ask: /metrics, /livez, /readyz, /status. Never on a public address.
 admin:
   address: ${TOLLGATE_ADMIN:-127.0.0.1:9090}
+";
+
+const REVOCATION: &str = "\
+\x20 # FusionAuth tells what ends a token before its time, in events that it signs: docs/revocation.md.
+\x20 revocation:
+    webhooks:
+      signature: {}
 ";
 
 const UNKNOWN: &str = "

@@ -33,7 +33,7 @@ const SECRET_FILE: &str = "secrets/fusionauth-client-secret";
 const SESSION_KEY_FILE: &str = "secrets/session-key";
 
 /// Where the gateway hears of events if nobody says otherwise.
-const WEBHOOK: &str = "/.tollgate/webhook";
+const WEBHOOK: &str = "/.well-known/tollgate/fusionauth-events";
 
 /// Write a configuration and two rules into a folder; with --fusionauth, from what FusionAuth says.
 #[derive(Debug, Args)]
@@ -62,7 +62,7 @@ pub(super) struct Init {
     /// Create in FusionAuth what is missing: the application, an RS256 key, redirect URLs, the webhook
     #[arg(long, requires = "public_url")]
     setup: bool,
-    /// Where FusionAuth sends its events [default: --public-url with /.tollgate/webhook]
+    /// Where FusionAuth sends its events [default: --public-url with /.well-known/tollgate/fusionauth-events]
     #[arg(long, value_name = "URL", requires = "setup")]
     webhook_url: Option<String>,
     /// A configuration that is there is renamed, and a new one is written
@@ -102,7 +102,13 @@ impl Init {
             _ => false,
         };
         let callback = format!("{}/callback", public.as_deref().unwrap_or("https://www.example.com"));
-        let login = Login { callback: &callback, secret_file: SECRET_FILE, session_key_file: SESSION_KEY_FILE, is_ready };
+        let login = Login {
+            callback: &callback,
+            secret_file: SECRET_FILE,
+            session_key_file: SESSION_KEY_FILE,
+            is_ready,
+            hears: self.setup,
+        };
         let identity = Identity::Surveyed { url: &url, survey: &survey, login: Some(login) };
         write(&folder, &Draft { identity, upstream: &self.upstream, with_rules: folder.may_have_rules() })
     }

@@ -12,7 +12,8 @@ pub(super) fn lower(section: &Section<'_>, login: Option<&Login>) -> Logout {
     let mut logout = Logout::default();
     let Some(field) = section.optional("logout") else { return logout };
     field.section(|section| {
-        let path = section.optional("path").and_then(path);
+        let path_field = section.optional("path");
+        let path = path_field.and_then(path);
         let front_channel = section.optional("front_channel");
         if let (Some(path), None) = (&path, front_channel) {
             logout.front_channel = format!("{path}/frontchannel");
@@ -26,9 +27,9 @@ pub(super) fn lower(section: &Section<'_>, login: Option<&Login>) -> Logout {
             let problem = Problem::error("config::conflict", "`path` and `front_channel` are two paths");
             field.note(problem.label("the same as `path`").hint("one asks people, the other one is called by FusionAuth"));
         }
-        for (key, mine) in [("path", &logout.path), ("front_channel", &logout.front_channel)] {
+        for (field, mine) in [(path_field, &logout.path), (front_channel, &logout.front_channel)] {
             let is_taken = login.is_some_and(|login| login.callbacks.iter().any(|callback| callback.path == *mine));
-            if let (true, Some(field)) = (is_taken, section.optional(key)) {
+            if let (true, Some(field)) = (is_taken, field) {
                 field.note(Problem::error("config::conflict", "logins come back to this path").label("the callback's"));
             }
         }
