@@ -127,7 +127,7 @@ fn sessions(bench: &mut Criterion) {
     let keys = KeyRings::new(clock::now);
     keys.follow(&settings.issuers);
     let identifier = Identifier::new(&settings, &keys);
-    let party = RelyingParty::new(&settings, &keys, &Arc::default()).unwrap();
+    let party = RelyingParty::new(&settings, &keys, &Default::default()).unwrap();
     for (size, claims) in [("one cookie", 200), ("three cookies", 4_000)] {
         let access_token = token(claims);
         let bearer = facts("authorization", &format!("Bearer {access_token}"));
