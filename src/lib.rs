@@ -12,7 +12,7 @@
 //!
 //! Each arrow is one function, each value is immutable once made, and no stage reads a later stage's value. A refusal at any
 //! stage is the same closed type, [`model::Rejection`], and still ends in an outcome: it is always counted, and logged like an
-//! answer. The five lines of [`gateway::judge`] are the life of a request up to the moment it may leave; read that file next.
+//! answer. The lines of [`gateway::judge`] are the life of a request up to the moment it may leave; read that file next.
 //! What they hand out, a [`gateway::Permit`], is the only thing that opens the way to an upstream, so a request that was not
 //! judged cannot be proxied, by type.
 //!
@@ -20,11 +20,16 @@
 //! *record* what they want; the gateway applies it afterwards. That is why `tollgate explain` and `tollgate test` can call the
 //! same functions as the proxy, and why a shadow rule can be counted without being felt.
 //!
+//! Some paths are the gateway's own: where FusionAuth sends people back to after a login, what its browser SDKs call, where it sends
+//! its events, and what clients may look up. They are answered before any route is looked at (`gateway/endpoints`, one file for each
+//! family). Who is calling is what the request carries, else the session of its browser; a browser that nobody knows leaves for the
+//! login (`gateway/identify`).
+//!
 //! # What changes and what lasts
 //!
 //! A configuration is read whole, checked whole ([`config`]), compiled into an immutable [`gateway::Snapshot`], and swapped in
-//! with one pointer; a request takes the snapshot once and keeps it to its end. What outlives a reload (keys, limits, the ledger,
-//! metrics, the upstreams' addresses) is in [`gateway::Lasting`], by name.
+//! with one pointer; a request takes the snapshot once and keeps it to its end. What outlives a reload (keys, revocations, renewals
+//! of sessions, limits, the ledger, metrics, the upstreams' addresses) is in [`gateway::Lasting`], by name.
 //!
 //! # The layers
 //!

@@ -4,7 +4,11 @@
 //! and checks its signature (`verify`) with a key that the issuer publishes (`keys`) or a configured secret. Verified tokens are
 //! remembered (`seen`). What their claims become for others is in `forward`. [`KeyRings`] fetches the keys (`issuer`).
 //!
-//! Everything but `issuer` and `identifier` is pure: no I/O, no clock.
+//! Not every caller brings such a token. Bound tokens, opaque ones and API keys are in `credentials`; people who log in here in `login`
+//! and `session`; applications with FusionAuth's browser SDKs in `hosted`. What was taken back before it expired is in [`revocation`],
+//! and who says so in [`webhook`].
+//!
+//! Pure are those without an edge to the world, which `tests/architecture.rs` lists: no I/O, no clock.
 
 mod carried;
 mod claims;
