@@ -1,6 +1,8 @@
 //! Logging out (facts/security.md, D14): a session that is really over, and nobody who can do it for somebody else.
 
-use super::support::{Browser, Gateway, Provider, Reply, Upstream, login_setup, login_setup_with};
+use tollgate::demo::MintRequest;
+
+use super::support::{Browser, Gateway, Provider, Reply, Upstream, login_setup, login_setup_with, wait_for};
 
 const OWN_FORM: &str = "Sec-Fetch-Site: same-origin\r\nContent-Length: 0\r\n";
 const OWN_LINK: &str = "Sec-Fetch-Site: same-origin\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n";
@@ -144,4 +146,23 @@ fn an_issuer_that_is_away_keeps_nobody_logged_in() {
     assert_eq!(reply.status, 303);
     assert!(reply.header("location").unwrap().starts_with(&format!("{url}/oauth2/logout?client_id=")));
     assert!(!browser.is_logged_in());
+}
+
+#[test]
+fn d14_where_revocations_are_kept_a_logout_is_known_to_other_gateways_and_renews_nothing() {
+    let (provider, upstream) = (Provider::start(), Upstream::named("app"));
+    let one = login_setup(&provider, upstream.address()).identity("  revocation: { file: revocations.db }\n").start();
+    let file = format!("  revocation: {{ file: \"{}\" }}\n", one.path("revocations.db").display());
+    let other = login_setup(&provider, upstream.address()).identity(&file).start();
+    // FusionAuth names the login in every token of it, renewed ones included.
+    provider.person(MintRequest::default().subject("ann").claim("sid", "the-login"));
+    let mut browser = log_in(&one, &provider);
+    let copy = browser.clone();
+    assert_eq!(copy.clone().fetch(&other, "/api").status, 200);
+    assert_eq!(browser.send(&one, "POST /logout", OWN_FORM).status, 303);
+    wait_for("the other gateway", || copy.clone().fetch(&other, "/api").status == 401);
+    assert_eq!(one.metric("tollgate_revocations_total{kind=\"session\",source=\"logout\"}"), 1.0);
+    // The next login is another one.
+    provider.person(MintRequest::default().subject("ann").claim("sid", "the-next"));
+    assert_eq!(log_in(&one, &provider).fetch(&other, "/api").status, 200);
 }

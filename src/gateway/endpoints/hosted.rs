@@ -126,7 +126,12 @@ impl Desk<'_> {
         }
         let ended = self.hosted.end(asked, self.identifier, &self.lasting.logins, &facts.headers, facts.received_at).await;
         match ended {
-            Ok((sent, _)) => self.send(303, sent, trail),
+            Ok((sent, who)) => {
+                if let Some(identity) = who {
+                    super::logout::take_back(self.lasting, &identity, facts.received_at).await;
+                }
+                self.send(303, sent, trail)
+            }
             Err(fault) => self.failed(fault),
         }
     }

@@ -53,11 +53,13 @@ pub enum Source {
     EventLog,
     /// `tollgate revoke`.
     Operator,
+    /// Somebody who logged out here.
+    Logout,
 }
 
 impl Source {
     /// Every source.
-    pub const ALL: [Self; 3] = [Self::Webhook, Self::EventLog, Self::Operator];
+    pub const ALL: [Self; 4] = [Self::Webhook, Self::EventLog, Self::Operator, Self::Logout];
 
     /// The `source` label of metrics.
     pub const fn label(self) -> &'static str {
@@ -65,6 +67,7 @@ impl Source {
             Self::Webhook => "webhook",
             Self::EventLog => "event_log",
             Self::Operator => "operator",
+            Self::Logout => "logout",
         }
     }
 }
@@ -163,7 +166,7 @@ impl Revocations {
         let retention = self.policy.load().retention;
         let record = |order: &Order| match order {
             // FusionAuth knows nothing of it and goes on renewing the tokens of this login, so those of the next time are refused, too.
-            Order { target: Target::Session(_), until, .. } if source == Source::Operator => {
+            Order { target: Target::Session(_), until, .. } if matches!(source, Source::Operator | Source::Logout) => {
                 Record { cutoff: seconds((*until + retention).as_secs()), ..order.record() }
             }
             order => order.record(),
