@@ -151,7 +151,7 @@ fn lifetime_of(said: &Said, now: Moment) -> Result<Duration, TokenFault> {
 }
 
 /// Whole seconds since 1970. RFC 7519 would allow fractions; nobody issues them, and readers disagree on rounding.
-fn time(said: &Said, claim: &str) -> Result<Option<u64>, TokenFault> {
+pub(super) fn time(said: &Said, claim: &str) -> Result<Option<u64>, TokenFault> {
     match said.get(claim) {
         None => Ok(None),
         Some(value) => match value.as_u64() {

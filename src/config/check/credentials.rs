@@ -89,19 +89,24 @@ struct Draft<'a> {
     names: Vec<String>,
 }
 
+/// The text of a file of at most `limit` bytes that the configuration names.
+fn named_file(word: Word<'_>, path: &Path, limit: usize, surroundings: &Surroundings<'_>) -> Option<String> {
+    match surroundings.text(path, limit) {
+        Ok(text) => Some(text),
+        Err(fault) => {
+            let message = format!("{} cannot be used: {fault}", word.shown_or("this file"));
+            let problem = Problem::error("config::unreadable-file", message).label("this file");
+            word.note(problem.hint("paths begin at the folder of the configuration"));
+            None
+        }
+    }
+}
+
 impl Draft<'_> {
     /// A file of its own can be written by another program, and be kept out of version control.
     fn file(&mut self, word: Word<'_>, field: Option<Field<'_>>, surroundings: &Surroundings<'_>) {
         let path = surroundings.resolve(Path::new(word.text));
-        let text = match surroundings.text(&path, LARGEST) {
-            Ok(text) => text,
-            Err(fault) => {
-                let message = format!("{} cannot be used: {fault}", word.shown_or("this file"));
-                let problem = Problem::error("config::unreadable-file", message).label("this file");
-                word.note(problem.hint("paths begin at the folder of the configuration"));
-                return;
-            }
-        };
+        let Some(text) = named_file(word, &path, LARGEST, surroundings) else { return };
         let source = Arc::new(Source { name: path.display().to_string(), text });
         let problems = Problems::new(&source);
         let mask = match document::read(&source) {

@@ -6,13 +6,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 use subtle::ConstantTimeEq;
 
-use crate::identity::claims::text;
+use crate::identity::claims::{self, text};
 use crate::identity::token::Token;
 use crate::identity::verify::Algorithm;
 use crate::model::Moment;
 
-/// Beyond it a `double` cannot count in ones.
-const LAST_EXACT: u64 = 1 << 53;
 /// An id_token is made for this very answer; an older one is somebody's stored copy.
 const FRESH: u64 = 10 * 60;
 
@@ -105,13 +103,7 @@ fn half_hash(algorithm: Algorithm, text: &str) -> String {
 }
 
 fn time(token: &Token<'_>, claim: &str) -> Result<Option<u64>, &'static str> {
-    match token.claims.get(claim) {
-        None => Ok(None),
-        Some(value) => match value.as_u64() {
-            Some(seconds) if seconds <= LAST_EXACT => Ok(Some(seconds)),
-            _ => Err("a time is not one"),
-        },
-    }
+    claims::time(&token.claims, claim).map_err(|_| "a time is not one")
 }
 
 fn is_same(one: &str, other: &str) -> bool {

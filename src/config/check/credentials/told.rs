@@ -7,7 +7,7 @@ use openssl::nid::Nid;
 use openssl::pkey::{Id, PKey, Private};
 use serde_json::{Map, Value};
 
-use super::header_of_its_own;
+use super::{header_of_its_own, named_file};
 use crate::config::environment::Surroundings;
 use crate::config::field::Field;
 use crate::config::word::Word;
@@ -94,15 +94,7 @@ fn claim(field: Field<'_>) -> Option<String> {
 /// A file, lowered to the one form that is read later.
 fn key(word: Word<'_>, surroundings: &Surroundings<'_>) -> Option<Secret> {
     let path = surroundings.resolve(Path::new(word.text));
-    let text = match surroundings.text(&path, LARGEST) {
-        Ok(text) => text,
-        Err(fault) => {
-            let message = format!("{} cannot be used: {fault}", word.shown_or("this file"));
-            let problem = Problem::error("config::unreadable-file", message).label("this file");
-            word.note(problem.hint("paths begin at the folder of the configuration"));
-            return None;
-        }
-    };
+    let text = named_file(word, &path, LARGEST, surroundings)?;
     if surroundings.is_open_to_everybody(&path) {
         let problem = Problem::warning("config::readable-secret", "every account of this machine can read this private key");
         word.note(problem.label("world-readable").hint("chmod o-r"));
